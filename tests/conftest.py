@@ -1,0 +1,17 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def fidelity() -> Path:
+    """The folder of real reference data; the test is skipped, visibly, where it is absent."""
+    folder = Path(os.environ.get("ATHANOR_FIDELITY", REPOSITORY.parent / "shared" / "fidelity"))
+    if not folder.is_dir():
+        pytest.skip(f"reference data not found at {folder}; set ATHANOR_FIDELITY")
+    return folder
