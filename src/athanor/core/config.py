@@ -56,7 +56,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def fingerprint_dict(config: Any, content_of: Callable[[Path], str]) -> dict[str, Any]:
     """What of `config` decides the result; `content_of` gives the hash of a file named by the config."""
-    kept = {}
+    kept: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.metadata.get("runtime"):
@@ -91,7 +91,8 @@ def matching_files(patterns: Iterable[str]) -> list[Path]:
     """
     found: set[Path] = set()
     for pattern in patterns:
-        matches = [Path(name) for name in glob.glob(str(Path(pattern).expanduser()), recursive=True)]
+        absolute = str(Path(pattern).expanduser())
+        matches = [Path(name) for name in glob.glob(absolute, recursive=True)]  # noqa: PTH207 - takes absolute ones
         files = {path for path in matches if path.is_file()}
         for folder in (path for path in matches if path.is_dir()):
             files |= {path for path in folder.iterdir() if path.is_file()}

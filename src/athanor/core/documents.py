@@ -98,7 +98,7 @@ def _row(document: Document) -> tuple[str, ...]:
 
 
 def _document(row: Sequence[str]) -> Document:
-    return Document(*row[:6], metadata=json.loads(row[6] or "{}"))
+    return Document(row[0], row[1], row[2], row[3], row[4], row[5], json.loads(row[6] or "{}"))
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
