@@ -1,0 +1,136 @@
+"""Which token sees which.
+
+The model holds no masks: it turns queries and keys by `layout.positions_BT` and hands them to
+`layout.attend`. Three layouts for training are here; the one with a cache, for generation, is in
+`athanor.inference.kv_cache`.
+
+    causal          B rows of equal length, each token sees itself and what is before it
+    segments        sequences laid end to end in one row, none sees another
+    shared_prompt   prompt, chosen, rejected laid end to end: both completions see the prompt, which
+                    is computed once, and not each other (Wang et al. 2024, "prefix grouper")
+
+The last two waste nothing on padding in the matrix products; only attention itself is padded.
+"""
+
+# B batch, T positions, H query heads, G key-value heads, K head width, N sequences, L longest sequence
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Layout(Protocol):
+    """Positions of the tokens of one forward pass, and what each of them sees."""
+
+    @property
+    def positions_BT(self) -> Tensor:
+        """Rotary position of every token, int64, [B, T] or [1, T] for all rows alike."""
+
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+        """The attention output BHTK of layer number `layer`; queries and keys are already rotated."""
+
+
+def causal(num_rows: int, length: int, device: torch.device | str = "cpu") -> Layout:
+    """`num_rows` sequences of `length` tokens, all starting at position 0."""
+    return _Causal(torch.arange(length, device=device)[None])
+
+
+def segments(lengths: Sequence[int], device: torch.device | str = "cpu") -> Layout:
+    """Sequences of these lengths end to end in one row; the input is tokens [1, sum(lengths)].
+
+    >>> segments([3, 2]).positions_BT.tolist()
+    [[0, 1, 2, 0, 1]]
+    """
+    _check_lengths(lengths)
+    rows, start = [], 0
+    for length in lengths:
+        rows.append(range(start, start + length))
+        start += length
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    return _Gathered(rows, [0] * len(rows), positions, device)
+
+
+def shared_prompt(triples: Sequence[tuple[int, int, int]], device: torch.device | str = "cpu") -> Layout:
+    """Prompt, chosen, rejected of each triple of lengths end to end in one row.
+
+    The rejected completion is computed as if it followed the prompt directly: its positions continue
+    those of the prompt and it does not see the chosen one.
+
+    >>> shared_prompt([(2, 3, 1)]).positions_BT.tolist()
+    [[0, 1, 2, 3, 4, 2]]
+    """
+    _check_lengths([length for triple in triples for length in triple])
+    rows: list[Sequence[int]] = []
+    owned_from, positions, start = [], [], 0
+    for prompt, chosen, rejected in triples:
+        end_of_chosen = start + prompt + chosen
+        rows.append(range(start, end_of_chosen))
+        rows.append([*range(start, start + prompt), *range(end_of_chosen, end_of_chosen + rejected)])
+        owned_from += [0, prompt]  # the prompt's own output is taken from the first of the two rows
+        positions += [torch.arange(prompt + chosen), torch.arange(prompt, prompt + rejected)]
+        start = end_of_chosen + rejected
+    return _Gathered(rows, owned_from, torch.cat(positions), device)
+
+
+def scaled_dot_product(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+    """Causal attention over rows of equal length, [B, H, T, K]."""
+    return F.scaled_dot_product_attention(
+        q_BHTK, k_BGTK, v_BGTK, is_causal=True, enable_gqa=q_BHTK.shape[1] != k_BGTK.shape[1]
+    )
+
+
+class _Causal:
+    def __init__(self, positions_BT: Tensor) -> None:
+        self.positions_BT = positions_BT
+
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+        return scaled_dot_product(q_BHTK, k_BGTK, v_BGTK)
+
+
+class _Gathered:
+    """Flat tokens regrouped into padded rows for attention, and back.
+
+    `rows[n]` lists the flat places that row n sees, in order; the outputs of its places from
+    `owned_from[n]` on belong to it. Padding repeats the row's last place: it comes after every real
+    token, so that no real token sees it. Rows of similar length share one call.
+    """
+
+    GRAIN = 32  # rows whose lengths round up to the same multiple of this are attended together
+
+    def __init__(
+        self, rows: Sequence[Sequence[int]], owned_from: Sequence[int], positions: Tensor, device: torch.device | str
+    ) -> None:
+        self.positions_BT = positions.to(device)[None]
+        grouped: dict[int, list[int]] = {}
+        for n, row in enumerate(rows):
+            grouped.setdefault(-(-len(row) // self.GRAIN), []).append(n)
+        self._groups = []  # of flat places [N, L]
+        home_of = torch.empty(len(positions), dtype=torch.int64)  # flat place -> place in the grouped outputs
+        offset = 0
+        for _, members in sorted(grouped.items()):
+            longest = max(len(rows[n]) for n in members)
+            place_NL = torch.empty(len(members), longest, dtype=torch.int64)
+            for i, n in enumerate(members):
+                place_L = torch.as_tensor(rows[n], dtype=torch.int64)
+                place_NL[i, : len(place_L)] = place_L
+                place_NL[i, len(place_L) :] = place_L[-1]
+                owned = torch.arange(owned_from[n], len(place_L))
+                home_of[place_L[owned]] = offset + i * longest + owned
+            offset += place_NL.numel()
+            self._groups.append(place_NL.to(device))
+        self._home_of = home_of.to(device)
+
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+        q_THK, k_TGK, v_TGK = (x[0].transpose(0, 1) for x in (q_BHTK, k_BGTK, v_BGTK))
+        outputs = []
+        for place_NL in self._groups:
+            q, k, v = (x[place_NL].transpose(1, 2) for x in (q_THK, k_TGK, v_TGK))
+            outputs.append(scaled_dot_product(q, k, v).transpose(1, 2).flatten(0, 1))  # [N * L, H, K]
+        return torch.cat(outputs)[self._home_of].transpose(0, 1)[None]
+
+
+def _check_lengths(lengths: Sequence[int]) -> None:
+    if not lengths or min(lengths) < 1:
+        raise ValueError(f"lengths of sequences must all be at least 1, found {list(lengths)}")

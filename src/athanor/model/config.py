@@ -1,0 +1,66 @@
+"""The shape of a Transformer, without torch.
+
+`Shape` is what a recipe chooses; `ModelConfig` adds the vocabulary size, which the tokenizer decides.
+The names follow the Llama and Qwen3 configs of Hugging Face; `convert.py` holds the table between them.
+"""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Depth, widths and kinds of layers of a Transformer."""
+
+    context_length: int = 256
+    """Longest sequence seen in training, in tokens."""
+    num_layers: int = 6
+    """Blocks of attention and feed-forward layer."""
+    d_model: int = 256
+    """Width of the residual stream."""
+    d_ff: int = 704
+    """Width inside the SwiGLU feed-forward layer; about 8/3 of d_model keeps the usual share of parameters."""
+    num_heads: int = 4
+    """Query heads."""
+    num_kv_heads: int = 4
+    """Key and value heads; a divisor of num_heads, smaller for grouped-query attention."""
+    head_width: int = 64
+    """Width of one head; even, because rotary positions turn pairs."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary wavelengths."""
+    norm_epsilon: float = 1e-6
+    """Added to the mean square in every RMSNorm."""
+    qk_norm: bool = True
+    """RMSNorm on queries and keys: exported as Qwen3 instead of Llama."""
+    tied_embeddings: bool = False
+    """Use the token embedding as output layer as well."""
+
+    def __post_init__(self) -> None:
+        sizes = {
+            name: getattr(self, name)
+            for name in ("context_length", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_width")
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} is {size}; it must be at least 1")
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+        if self.head_width % 2:
+            raise ValueError(f"head_width {self.head_width} is odd; rotary positions turn pairs, choose an even width")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Shape):
+    """A shape with its vocabulary: all that decides which tensors a model has."""
+
+    vocab_size: int
+    """Tokens the model can read and predict."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.vocab_size < 1:
+            raise ValueError(f"vocab_size is {self.vocab_size}; it must be at least 1")
+
+    @classmethod
+    def of(cls, shape: Shape, vocab_size: int) -> "ModelConfig":
+        """The config of `shape` with `vocab_size` tokens."""
+        return cls(**asdict(shape) | {"vocab_size": vocab_size})

@@ -1,0 +1,173 @@
+"""A decoder-only Transformer of the Llama and Qwen3 family.
+
+In: token numbers [B, T] and a layout that says which token sees which. Out: hidden states [B, T, D]
+after the final norm; `logits` turns those one asks for into predictions of the next token, so that a
+loss over few positions never computes the others.
+
+Per block: RMSNorm, attention with rotary positions (Su et al. 2021) and optional RMSNorm on queries
+and keys (Henry et al. 2020), RMSNorm, SwiGLU (Shazeer 2020), both added to the residual stream.
+No biases, no dropout. Parameters keep their own type; `compute_dtype` is the type of the matrix
+products, to which weights are cast as they are used, so that float32 weights train in bfloat16
+products with float32 gradients and no second copy.
+Left out: mixture of experts, rope scaling, sliding windows.
+"""
+
+# B batch, T positions, D model width, H query heads, G key-value heads, K head width, V vocabulary
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from athanor.model.attention import Layout
+from athanor.model.config import ModelConfig
+
+EMBEDDING_STD = 0.02
+HEAD_STD = 0.02
+
+
+class Linear(nn.Module):
+    """A matrix product without bias, in the type of its input."""
+
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width_out, width_in))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class Embedding(nn.Module):
+    """One learned vector per token, in the type of its weight."""
+
+    def __init__(self, num_tokens: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_tokens, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.embedding(tokens, self.weight)
+
+
+class RMSNorm(nn.Module):
+    """Division by the root of the mean square, and a learned gain per channel."""
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.epsilon)
+
+
+class Block(nn.Module):
+    """Attention and feed-forward layer, each behind its norm and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.num_heads, self.num_kv_heads, self.head_width = config.num_heads, config.num_kv_heads, config.head_width
+        width_all_heads = config.num_heads * config.head_width
+        self.attention_norm = RMSNorm(config.d_model, config.norm_epsilon)
+        self.qkv = Linear(config.d_model, width_all_heads + 2 * config.num_kv_heads * config.head_width)
+        if config.qk_norm:
+            self.q_norm = RMSNorm(config.head_width, config.norm_epsilon)
+            self.k_norm = RMSNorm(config.head_width, config.norm_epsilon)
+        self.qk_norm = config.qk_norm
+        self.attention_out = Linear(width_all_heads, config.d_model)
+        self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
+        self.gate_up = Linear(config.d_model, 2 * config.d_ff)
+        self.down = Linear(config.d_ff, config.d_model)
+
+    def forward(self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout) -> Tensor:
+        x_BTD = x_BTD + self._attention(self.attention_norm(x_BTD), cos_BTK, sin_BTK, layout)
+        gate, up = self.gate_up(self.feed_forward_norm(x_BTD)).chunk(2, dim=-1)
+        return x_BTD + cast(Tensor, self.down(F.silu(gate) * up))
+
+    def _attention(self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout) -> Tensor:
+        heads = [self.num_heads, self.num_kv_heads, self.num_kv_heads]
+        q, k, v = self.qkv(x_BTD).unflatten(-1, (sum(heads), self.head_width)).split(heads, dim=2)
+        if self.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k = rotate(q, cos_BTK, sin_BTK), rotate(k, cos_BTK, sin_BTK)
+        seen_BHTK = layout.attend(self.layer, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        return cast(Tensor, self.attention_out(seen_BHTK.transpose(1, 2).flatten(-2)))
+
+
+class Transformer(nn.Module):
+    """The model; see the head of the file. A new one starts as `initialize` fills it."""
+
+    embedding: Embedding
+    head: Linear | None
+
+    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.compute_dtype = torch.float32
+        self.embedding = Embedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
+        self.final_norm = RMSNorm(config.d_model, config.norm_epsilon)
+        self.head = None if config.tied_embeddings else Linear(config.d_model, config.vocab_size)
+        if not self.embedding.weight.is_meta:
+            initialize(self, seed)
+
+    def forward(self, tokens_BT: Tensor, layout: Layout) -> Tensor:
+        """The hidden states [B, T, D] after the final norm, in `compute_dtype`."""
+        cos_BTK, sin_BTK = rotary_angles(layout.positions_BT, self.config, self.compute_dtype)
+        x_BTD = self.embedding(tokens_BT).to(self.compute_dtype)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout)
+        return cast(Tensor, self.final_norm(x_BTD))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Unnormalised log-probabilities [..., V] of the next token, in float32."""
+        return F.linear(hidden, self.head_weight.to(hidden.dtype)).float()
+
+    @property
+    def head_weight(self) -> nn.Parameter:
+        """The matrix [V, D] of the output layer: the embedding itself where they are tied."""
+        return self.embedding.weight if self.head is None else self.head.weight
+
+
+def rotary_angles(positions_BT: Tensor, config: ModelConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [B, T, 1, K] of the angle of every position and channel, computed in float32.
+
+    The sine of the first half of the channels is negated, as `rotate` wants it.
+    """
+    half = config.head_width // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=positions_BT.device) / half
+    angles = positions_BT[..., None].float() * config.rope_theta**-exponents
+    cos, sin = angles.cos(), angles.sin()
+    return (
+        torch.cat([cos, cos], dim=-1).to(dtype)[:, :, None],
+        torch.cat([-sin, sin], dim=-1).to(dtype)[:, :, None],
+    )
+
+
+def rotate(x_BTHK: Tensor, cos_BTK: Tensor, sin_BTK: Tensor) -> Tensor:
+    """`x` with channel i and channel i + K/2 turned together, the pairing of Llama in Hugging Face."""
+    first, second = x_BTHK.chunk(2, dim=-1)
+    return x_BTHK * cos_BTK + torch.cat([second, first], dim=-1) * sin_BTK
+
+
+@torch.no_grad()
+def initialize(model: Transformer, seed: int) -> None:
+    """Fill the weights: small normal numbers, zero where a block adds to the residual stream, gains of one.
+
+    Every block starts as the identity (Zhang et al. 2019, "fixup"), which lets large rates work from the
+    first step; so a new model's prediction depends on the last token alone.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            parameter.fill_(1.0)
+        elif name.endswith(("attention_out.weight", "down.weight")):
+            parameter.zero_()
+        elif name == "embedding.weight":
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * EMBEDDING_STD)
+        elif name == "head.weight":
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * HEAD_STD)
+        else:
+            std = 1 / math.sqrt(parameter.shape[1])
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
