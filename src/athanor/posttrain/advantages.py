@@ -1,0 +1,65 @@
+"""From scores of whole answers to an advantage for every token.
+
+In: the score of each episode, KL per token, values per token. Out: rewards, advantages and returns.
+Generalised advantage estimation after Schulman et al. (2016); the reward of an answer is its score at one
+position plus a KL penalty at every token (Ziegler et al. 2019; Ouyang et al. 2022). Statistics are taken
+over the tokens of the completions only: padding never counts.
+"""
+
+import torch
+from torch import Tensor
+
+# B episodes, T tokens of a completion, padded on the right
+
+VARIANCE_FLOOR = 1e-8
+
+
+def token_rewards(scores_B: Tensor, score_positions_B: Tensor, kl_BT: Tensor, kl_coefficient: float) -> Tensor:
+    """Reward of each token: minus the KL penalty, plus the episode's score at its `score_positions_B`."""
+    rewards_BT = -kl_coefficient * kl_BT
+    rows = torch.arange(len(scores_B), device=scores_B.device)
+    return rewards_BT.index_put((rows, score_positions_B), scores_B, accumulate=True)
+
+
+def advantages_and_returns(
+    rewards_BT: Tensor, values_BT: Tensor, discount: float, gae_lambda: float
+) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimates and the returns the value function should have predicted.
+
+    The value after the last position is 0, and so must be the values and rewards of padding.
+    """
+    length = rewards_BT.shape[1]
+    next_values_BT = torch.cat([values_BT[:, 1:], torch.zeros_like(values_BT[:, :1])], dim=1)
+    errors_BT = rewards_BT + discount * next_values_BT - values_BT
+    advantages_BT = torch.zeros_like(rewards_BT)
+    running_B = torch.zeros_like(rewards_BT[:, 0])
+    for t in reversed(range(length)):
+        running_B = errors_BT[:, t] + discount * gae_lambda * running_B
+        advantages_BT[:, t] = running_B
+    return advantages_BT, advantages_BT + values_BT
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the values under a mask of booleans; raises ValueError when nothing is under it."""
+    count = mask.sum()
+    if count == 0:
+        raise ValueError("mean over nothing: every position is masked")
+    return torch.where(mask, values, 0.0).sum() / count
+
+
+def masked_variance(values: Tensor, mask: Tensor) -> Tensor:
+    """Unbiased variance of the values under the mask; 0 for a single value."""
+    deviations = torch.where(mask, values - masked_mean(values, mask), 0.0)
+    return deviations.square().sum() / (mask.sum() - 1).clamp(min=1)
+
+
+def whiten(values: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
+    """`values` scaled to unit variance under the mask and 0 outside it; the mean goes to 0 if `shift_mean`."""
+    mean = masked_mean(values, mask)
+    scaled = (values - mean) * torch.rsqrt(masked_variance(values, mask) + VARIANCE_FLOOR)
+    return torch.where(mask, scaled if shift_mean else scaled + mean, 0.0)
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
+    """Share of the returns' variance that the values predict: 1 perfect, 0 no better than their mean."""
+    return 1.0 - masked_variance(returns - values, mask) / (masked_variance(returns, mask) + VARIANCE_FLOOR)

@@ -1,0 +1,246 @@
+"""Configs of the post-training steps; this file imports no torch."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+PreferenceLoss = Literal["sigmoid", "sigmoid_norm", "robust", "ipo", "ipo_sum", "hinge", "sppo_hard", "apo_zero"]
+LOSSES_WITH_LABEL_SMOOTHING = ("sigmoid", "sigmoid_norm", "robust")
+LOSSES_WITH_LENGTHS = ("sigmoid_norm", "ipo")
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """Questions about names documented on the crawled pages, with the first paragraph about each as answer."""
+
+    min_characters: int = 40
+    """Answers shorter than this are dropped."""
+    max_characters: int = 240
+    """Longer answers are cut after the last sentence that fits, and dropped where none fits."""
+    max_names_per_answer: int = 8
+    """An answer given for more names than this is boilerplate and is dropped."""
+    max_pairs: int = 8000
+    """Pairs kept of the training pages, all splits together; chosen by hash."""
+    max_test_pairs: int = 256
+    """Pairs kept of the held-out pages; chosen by hash."""
+    preference_share: float = 0.25
+    """Share of the training pages' pairs kept for preferences, by page."""
+    gold_share: float = 0.25
+    """Share of the training pages' pairs kept for the gold reward model's preferences, by page."""
+    pages_outside_mixture: Literal["skip", "train"] = "skip"
+    """What to do with pages of the crawl that the data steps removed."""
+    seed: int = 0
+    workers: int = field(default=2, metadata={"runtime": True})
+    """Processes that read pages; changes the speed, never the result."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_characters <= self.max_characters:
+            raise ValueError("min_characters must be positive and at most max_characters")
+        if min(self.preference_share, self.gold_share) < 0 or self.preference_share + self.gold_share >= 1:
+            raise ValueError("preference_share and gold_share must be >= 0 and leave something for SFT (sum < 1)")
+
+
+@dataclass(frozen=True)
+class SFT:
+    """Supervised fine-tuning on conversations, with the loss on completions only."""
+
+    steps: int = 160
+    """Optimizer steps, unless `max_epochs` ends training first."""
+    max_epochs: float = 4.0
+    """Passes over the conversations after which training ends even if steps are left."""
+    batch_size: int = 16
+    """Conversations per optimizer step."""
+    micro_batch_tokens: int = 2048
+    """Tokens per forward pass; a batch is cut into as many passes as it needs."""
+    learning_rate: float = 6e-4
+    """Peak learning rate."""
+    warmup_share: float = 0.05
+    """Share of the steps in which the learning rate rises to its peak."""
+    decay_share: float = 0.5
+    """Share of the steps, at the end, in which it falls to 0."""
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    """Largest norm of the gradient."""
+    evaluate_every: int = 20
+    """Steps between two held-out losses."""
+    num_held_out: int = 64
+    """Held-out conversations for that loss."""
+    num_samples: int = 8
+    """Held-out prompts answered before and after training, kept in samples.jsonl."""
+    max_new_tokens: int = 96
+    seed: int = 0
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """CPU threads; None lets PyTorch choose."""
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Pairs of a documented answer and a worse one: the model's own sample, or the answer to another name."""
+
+    num_proxy_prompts: int = 480
+    """Prompts of the proxy split, which trains the reward model and DPO."""
+    num_gold_prompts: int = 480
+    """Prompts of the gold split, which trains the second reward model, the judge of the comparison."""
+    num_held_out_prompts: int = 96
+    """Prompts of the held-out split, which measures both reward models."""
+    temperature: float = 1.0
+    """Temperature of the model's own samples."""
+    max_new_tokens: int = 80
+    batch_size: int = 48
+    """Prompts sampled together; a killed run repeats at most this many."""
+    seed: int = 0
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """CPU threads; None lets PyTorch choose."""
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A model that scores an answer at its last token, trained on preferences."""
+
+    split: Literal["proxy", "gold"] = "proxy"
+    """Which preferences it learns from."""
+    loss: Literal["bradley_terry", "binary"] = "bradley_terry"
+    """bradley_terry compares the two answers of a pair; binary says of each alone whether it was chosen."""
+    centering: float | None = None
+    """Weight of the square of a pair's summed scores, which fixes the scale's origin; bradley_terry only."""
+    steps: int = 100
+    """Optimizer steps, unless `max_epochs` ends training first."""
+    max_epochs: float = 2.0
+    batch_size: int = 8
+    """Pairs per optimizer step."""
+    micro_batch_tokens: int = 2048
+    learning_rate: float = 3e-4
+    warmup_share: float = 0.05
+    decay_share: float = 0.5
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    seed: int = 0
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """CPU threads; None lets PyTorch choose."""
+
+    def __post_init__(self) -> None:
+        if self.loss == "binary" and self.centering is not None:
+            raise ValueError("centering is not used by the loss 'binary'; leave it out")
+
+
+@dataclass(frozen=True)
+class DPO:
+    """Direct preference optimisation from the SFT model."""
+
+    loss: PreferenceLoss = "sigmoid"
+    """ipo divides log-ratios by the answers' lengths, ipo_sum does not; sigmoid with label_smoothing is cDPO."""
+    beta: float = 0.1
+    """Weight of staying near the reference model."""
+    label_smoothing: float | None = None
+    """Share of pairs believed to be the wrong way round; sigmoid, sigmoid_norm and robust only."""
+    steps: int = 60
+    """Optimizer steps, unless `max_epochs` ends training first."""
+    max_epochs: float = 2.0
+    batch_size: int = 8
+    """Pairs per optimizer step."""
+    micro_batch_tokens: int = 2048
+    learning_rate: float = 1e-4
+    warmup_share: float = 0.1
+    decay_share: float = 0.3
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    num_checkpoints: int = 4
+    """Models kept along the way, evenly spaced, the last one included."""
+    seed: int = 0
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """CPU threads; None lets PyTorch choose."""
+
+    def __post_init__(self) -> None:
+        if self.label_smoothing is not None and self.loss not in LOSSES_WITH_LABEL_SMOOTHING:
+            raise ValueError(
+                f"label_smoothing is not used by the loss {self.loss!r}; leave it out, "
+                f"or choose one of {', '.join(LOSSES_WITH_LABEL_SMOOTHING)}"
+            )
+        if self.loss == "robust" and self.label_smoothing is None:
+            raise ValueError("the loss 'robust' needs label_smoothing, the share of pairs the wrong way round")
+        if self.label_smoothing is not None and not 0.0 <= self.label_smoothing < 0.5:
+            raise ValueError(f"label_smoothing must be at least 0 and below 0.5, found {self.label_smoothing}")
+        if self.beta <= 0:
+            raise ValueError(f"beta must be positive, found {self.beta}")
+
+
+@dataclass(frozen=True)
+class FixedKL:
+    """A penalty on the KL to the reference that keeps its weight."""
+
+    coefficient: float = 0.05
+
+
+@dataclass(frozen=True)
+class AdaptiveKL:
+    """A penalty whose weight follows the KL it sees (Ziegler et al. 2019)."""
+
+    target: float
+    """KL per answer, in nats, to stay near."""
+    initial: float = 0.05
+    """Weight of the penalty in the first update."""
+    horizon: int = 2000
+    """Episodes over which a steady error changes the weight by a factor of about 1.2."""
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Proximal policy optimisation from the SFT model against a reward model."""
+
+    updates: int = 16
+    """Rounds of sampling answers and learning from them."""
+    batch_size: int = 32
+    """Episodes (sampled answers) per update."""
+    epochs: int = 2
+    """Passes over the episodes of an update."""
+    num_minibatches: int = 2
+    """Optimizer steps per pass."""
+    max_new_tokens: int = 80
+    learning_rate: float = 1e-4
+    value_learning_rate: float = 1e-3
+    """Learning rate of the value head."""
+    value_network: Literal["shared", "own"] = "shared"
+    """shared: a linear head on the policy's trunk; own: a second trunk that starts as the SFT model."""
+    clip: float = 0.2
+    """How far the ratio of new to old probability may move before its gradient is cut."""
+    value_clip: float = 0.2
+    """How far a value may move in one update before its gradient is cut."""
+    value_weight: float = 0.1
+    """Weight of the value loss beside the policy loss."""
+    discount: float = 1.0
+    gae_lambda: float = 0.95
+    """How far advantages look ahead: 0 one step, 1 the whole answer."""
+    kl_penalty: FixedKL | AdaptiveKL = FixedKL()
+    kl_estimator: Literal["k1", "k3"] = "k1"
+    """k1 may be negative for one token, k3 never is; both are unbiased."""
+    missing_end_penalty: float = 1.0
+    """Taken from the score of an answer that did not end by itself."""
+    whiten_rewards: bool = False
+    """Scale the rewards of an update to unit variance, keeping their mean."""
+    max_policy_kl: float | None = 0.05
+    """Stop an update's passes when the policy's mean KL per token to its start of the update passes this."""
+    clip_norm: float = 1.0
+    num_checkpoints: int = 4
+    """Models kept along the way, evenly spaced, the last one included."""
+    seed: int = 0
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """CPU threads; None lets PyTorch choose."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.num_minibatches:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of num_minibatches {self.num_minibatches}"
+            )
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Reward against KL of the DPO and PPO checkpoints, on the same held-out prompts."""
+
+    num_prompts: int = 64
+    """Held-out prompts, answered by every checkpoint."""
+    max_new_tokens: int = 80
+    num_samples: int = 16
+    """Prompts whose answers are kept side by side in samples.jsonl."""
+    seed: int = 0
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """CPU threads; None lets PyTorch choose."""

@@ -1,0 +1,56 @@
+"""Divergence of a policy from its reference, and how strongly it is paid for.
+
+In: log-probabilities of sampled tokens, or whole distributions. Out: the Kullback-Leibler divergence
+KL(policy || reference) in nats, estimated per token or exact, and the coefficient of its penalty.
+Estimators k1, k2, k3 after Schulman (2020), "Approximating KL divergence"; the controller after Ziegler
+et al. (2019), "Fine-tuning language models from human preferences", section 2.2.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+# B episodes, T tokens of a completion, V vocabulary; (...) any leading dimensions
+
+KLEstimator = Literal["k1", "k2", "k3"]
+ZIEGLER_CLIP = 0.2  # Ziegler et al. (2019), section 2.2: the error is clipped to +-0.2
+
+
+def kl_estimate(policy: Tensor, reference: Tensor, estimator: KLEstimator) -> Tensor:
+    """KL per token from the log-probabilities that policy and reference give to the token the policy sampled.
+
+    k1 is unbiased and may be negative; k3 is unbiased, never negative and has less variance; k2 is biased
+    and small where the two are close.
+    """
+    log_ratio = reference - policy
+    if estimator == "k1":
+        return -log_ratio
+    if estimator == "k2":
+        return 0.5 * log_ratio.square()
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def exact_kl(policy_logits: Tensor, reference_logits: Tensor) -> Tensor:
+    """KL of two distributions over the vocabulary, from their logits (..., V)."""
+    policy = policy_logits.log_softmax(-1)
+    reference = reference_logits.log_softmax(-1)
+    return (policy.exp() * (policy - reference)).sum(-1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of the distributions with `logits` (..., V)."""
+    log_probabilities = logits.log_softmax(-1)
+    return -(log_probabilities.exp() * log_probabilities).sum(-1)
+
+
+def adapted_kl_coefficient(coefficient: float, kl: float, target: float, gain: float) -> float:
+    """The next coefficient of the penalty: larger when `kl` is above `target`, smaller below.
+
+    Ziegler's gain is the number of episodes seen since the last call divided by the horizon.
+
+    >>> round(adapted_kl_coefficient(0.1, kl=12.0, target=6.0, gain=0.5), 6)
+    0.11
+    """
+    error = min(max(kl / target - 1.0, -ZIEGLER_CLIP), ZIEGLER_CLIP)
+    return coefficient * (1.0 + gain * error)
