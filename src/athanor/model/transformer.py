@@ -28,11 +28,12 @@ HEAD_STD = 0.02
 
 
 class Linear(nn.Module):
-    """A matrix product without bias, in the type of its input."""
+    """A matrix product without bias, in the type of its input; several maps of one input stack as `parts`."""
 
-    def __init__(self, width_in: int, width_out: int) -> None:
+    def __init__(self, width_in: int, *widths_out: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(width_out, width_in))
+        self.parts = widths_out
+        self.weight = nn.Parameter(torch.empty(sum(widths_out), width_in))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.to(x.dtype))
@@ -68,16 +69,16 @@ class Block(nn.Module):
         super().__init__()
         self.layer = layer
         self.num_heads, self.num_kv_heads, self.head_width = config.num_heads, config.num_kv_heads, config.head_width
-        width_all_heads = config.num_heads * config.head_width
+        width_all_heads, width_kv = config.num_heads * config.head_width, config.num_kv_heads * config.head_width
         self.attention_norm = RMSNorm(config.d_model, config.norm_epsilon)
-        self.qkv = Linear(config.d_model, width_all_heads + 2 * config.num_kv_heads * config.head_width)
+        self.qkv = Linear(config.d_model, width_all_heads, width_kv, width_kv)
         if config.qk_norm:
             self.q_norm = RMSNorm(config.head_width, config.norm_epsilon)
             self.k_norm = RMSNorm(config.head_width, config.norm_epsilon)
         self.qk_norm = config.qk_norm
         self.attention_out = Linear(width_all_heads, config.d_model)
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
-        self.gate_up = Linear(config.d_model, 2 * config.d_ff)
+        self.gate_up = Linear(config.d_model, config.d_ff, config.d_ff)
         self.down = Linear(config.d_ff, config.d_model)
 
     def forward(self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout) -> Tensor:

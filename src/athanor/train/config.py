@@ -1,0 +1,137 @@
+"""What can be chosen about training, without torch.
+
+`Fit` steers the general loop (`trainer.fit`), which pretraining, supervised fine-tuning, reward models
+and DPO share; `Pretrain` adds the model's shape, the batches and what is measured on the way.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from athanor.model.config import Shape
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Warm-up, stable, decay: the learning rate as a share of its peak."""
+
+    warmup_share: float = 0.02
+    """Share of the steps in which the rate climbs linearly from zero to its peak."""
+    decay_share: float = 0.5
+    """Share of the steps, at the end, in which the rate falls from its peak to the floor."""
+    floor: float = 0.02
+    """Share of the peak that is left at the last step."""
+    decay: Literal["linear", "cosine", "inverse_sqrt"] = "linear"
+    """Form of the fall; linear is hard to beat (Hägele et al. 2024)."""
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_share", "decay_share", "floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
+        if self.warmup_share + self.decay_share > 1:
+            raise ValueError(
+                f"warmup_share {self.warmup_share} and decay_share {self.decay_share} add up to more than 1"
+            )
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    lr_peak: float = 3e-3
+    """Learning rate of every parameter that no other rate is given for."""
+    embedding_lr_peak: float | None = None
+    """Learning rate of the token embedding; none: lr_peak."""
+    head_lr_peak: float | None = None
+    """Learning rate of the output layer; none: lr_peak."""
+    beta1: float = 0.9
+    """Memory of the gradient's mean."""
+    beta2: float = 0.95
+    """Memory of the gradient's square."""
+    epsilon: float = 1e-8
+    """Added to the root of the mean square."""
+    weight_decay: float = 0.1
+    """Pull of the matrices towards zero, per step and unit of learning rate; embeddings, output layer and
+    gains have none."""
+
+
+@dataclass(frozen=True)
+class Muon:
+    """Momentum made orthogonal, for the matrices inside the blocks (Jordan et al. 2024)."""
+
+    lr_peak: float = 0.02
+    """Learning rate: the size of an update, whose singular values are all about one."""
+    momentum: float = 0.95
+    """Memory of the gradient, with Nesterov's look ahead."""
+    newton_schulz_steps: int = 5
+    """Iterations towards the nearest orthogonal matrix."""
+    weight_decay: float = 0.0
+    """Pull of the matrices towards zero, per step and unit of learning rate."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One training run: steps, optimizer, precision."""
+
+    num_steps: int = 1000
+    """Optimizer steps."""
+    adamw: AdamW = field(default_factory=AdamW)
+    """Optimizer of all parameters that Muon does not take."""
+    muon: Muon | None = None
+    """Optimizer of the matrices inside the blocks; none: AdamW takes them as well."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """Learning rate over the steps."""
+    clip_norm: float | None = 1.0
+    """Largest allowed norm of the gradient over all parameters; none: any."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the matrix products; auto: bfloat16 where the processor multiplies it natively."""
+    compile: bool = False
+    """Compile the blocks with torch.compile: needs a C++ compiler, starts slower, runs faster."""
+    checkpoint_seconds: float = field(default=30.0, metadata={"runtime": True})
+    """Time between two checkpoints; what a kill can cost."""
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """Processor threads; none: one per physical core."""
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps is {self.num_steps}; it must be at least 1")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"clip_norm is {self.clip_norm}; it must be above 0, or none")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is {self.threads}; it must be at least 1, or none")
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Training of a language model on token datasets."""
+
+    shape: Shape = field(default_factory=Shape)
+    """Depth and widths of the model."""
+    fit: Fit = field(default_factory=Fit)
+    """Steps, optimizer, precision."""
+    batch_size: int = 16
+    """Sequences of context_length tokens in one optimizer step."""
+    micro_batch_size: int = 16
+    """Sequences computed at once by one process; smaller needs less memory, the sum is the same."""
+    high_quality_share: float = 0.5
+    """Share of the sequences of the decay phase taken from the high-quality dataset."""
+    validation_steps: int = 200
+    """Steps between two measurements on validation text."""
+    validation_tokens: int = 32_768
+    """Validation tokens of a measurement on the way; the last one takes all."""
+    sample_steps: int = 500
+    """Steps between two sets of samples."""
+    sample_prompts: tuple[str, ...] = ("The", "A function that")
+    """Beginnings of the samples kept during training."""
+    sample_tokens: int = 48
+    """Length of a sample."""
+    sample_temperature: float = 0.7
+    """Temperature of the samples; 0 takes the most likely token."""
+    seed: int = 0
+    """Seed of the weights, the order of the sequences and the samples."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "micro_batch_size", "validation_steps", "validation_tokens", "sample_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.high_quality_share <= 1:
+            raise ValueError(f"high_quality_share is {self.high_quality_share}; it must be between 0 and 1")

@@ -1,0 +1,104 @@
+"""Cross-entropy of the next token, straight from hidden states, with no full matrix of logits.
+
+The logits of all positions are by far the largest tensor of a small model (positions x vocabulary).
+Both functions here go through the positions in chunks and keep nothing of that size:
+
+    cross_entropy             a weighted sum over positions: the gradients are known in the forward pass
+    token_log_probabilities   one number per position, for losses that combine them (DPO, PPO): the
+                              logits are computed again in the backward pass
+
+Products in the type of the hidden states, everything after them in float32.
+"""
+
+# N positions, D model width, V vocabulary
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK_BYTES = 8 << 20  # of float32 logits at a time: they stay in the processor's cache
+
+
+def cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor | None = None) -> Tensor:
+    """The sum over positions of weight times negative log-probability of the target, in nats.
+
+    Without weights every position weighs 1/N: the mean. Raises ValueError where nothing has weight,
+    because a loss of nothing would look like success.
+    """
+    if weights_N is None:
+        weights_N = torch.full(targets_N.shape, 1 / max(1, len(targets_N)), device=hidden_ND.device)
+    if len(targets_N) == 0 or not bool(weights_N.any()):
+        raise ValueError("no position has a weight in the loss: every label of this batch is masked")
+    total: Tensor = _CrossEntropy.apply(hidden_ND, head_VD, targets_N, weights_N)  # type: ignore[no-untyped-call]
+    return total
+
+
+def token_log_probabilities(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
+    """The log-probability [N] of each target, in nats, float32."""
+    result: Tensor = _TokenLogProbabilities.apply(hidden_ND, head_VD, targets_N)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
+        head = head_VD.to(hidden_ND.dtype)
+        gradients_wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        d_hidden = torch.empty_like(hidden_ND) if gradients_wanted else None
+        d_head = torch.zeros_like(head_VD, dtype=torch.float32) if gradients_wanted else None
+        total = torch.zeros((), device=hidden_ND.device)
+        for rows in _chunks(len(targets_N), len(head_VD)):
+            logits = (hidden_ND[rows] @ head.T).float()
+            log_sum = logits.logsumexp(dim=-1, keepdim=True)
+            target = targets_N[rows, None]
+            total += ((log_sum - logits.gather(1, target))[:, 0] * weights_N[rows]).sum()
+            if d_hidden is not None and d_head is not None:
+                weight = weights_N[rows, None]
+                d_logits = logits.sub_(log_sum).exp_().mul_(weight).scatter_add_(1, target, -weight)
+                d_logits = d_logits.to(hidden_ND.dtype)
+                torch.mm(d_logits, head, out=d_hidden[rows])
+                d_head += d_logits.T @ hidden_ND[rows]
+        ctx.save_for_backward(d_hidden, d_head)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (d_total,) = grad_outputs
+        d_hidden, d_head = ctx.saved_tensors
+        return d_hidden * d_total.to(d_hidden.dtype), d_head * d_total, None, None
+
+
+class _TokenLogProbabilities(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
+        head = head_VD.to(hidden_ND.dtype)
+        log_probabilities = torch.empty(targets_N.shape, device=hidden_ND.device)
+        log_sums = torch.empty_like(log_probabilities)
+        for rows in _chunks(len(targets_N), len(head_VD)):
+            logits = (hidden_ND[rows] @ head.T).float()
+            log_sums[rows] = logits.logsumexp(dim=-1)
+            log_probabilities[rows] = logits.gather(1, targets_N[rows, None])[:, 0] - log_sums[rows]
+        ctx.save_for_backward(hidden_ND, head_VD, targets_N, log_sums)
+        return log_probabilities
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (d_log_probabilities,) = grad_outputs
+        hidden_ND, head_VD, targets_N, log_sums = ctx.saved_tensors
+        head = head_VD.to(hidden_ND.dtype)
+        d_hidden, d_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD, dtype=torch.float32)
+        for rows in _chunks(len(targets_N), len(head_VD)):
+            weight = d_log_probabilities[rows, None]
+            logits = (hidden_ND[rows] @ head.T).float()
+            d_logits = logits.sub_(log_sums[rows, None]).exp_().mul_(-weight)
+            d_logits = d_logits.scatter_add_(1, targets_N[rows, None], weight).to(hidden_ND.dtype)
+            torch.mm(d_logits, head, out=d_hidden[rows])
+            d_head += d_logits.T @ hidden_ND[rows]
+        return d_hidden, d_head.to(head_VD.dtype), None
+
+
+def _chunks(num_positions: int, vocab_size: int) -> Iterator[slice]:
+    size = max(32, CHUNK_BYTES // (4 * vocab_size))
+    for start in range(0, num_positions, size):
+        yield slice(start, start + size)

@@ -1,0 +1,167 @@
+"""AdamW and Muon behind one small object, with rates by role of a parameter and a state that is named tensors.
+
+Roles: the token embedding, the output layer (also a reward model's score), gains (vectors), and matrices
+inside the blocks. Muon takes only the matrices: it replaces their momentum by the nearest orthogonal
+matrix, found with Newton-Schulz iterations in products alone (Jordan et al. 2024; coefficients from
+there). Embedding and output layer are tables of vectors rather than maps between spaces, and stay with
+AdamW (Large et al. 2024). A matrix that stacks several maps (query, key, value; gate, up) is made
+orthogonal map by map.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from athanor.train.config import AdamW, Muon
+
+Role = Literal["embedding", "head", "gain", "matrix"]
+
+QUINTIC = (3.4445, -4.7750, 2.0315)  # Newton-Schulz polynomial: Jordan et al. 2024
+
+
+class Optimizer:
+    """Steps over the named parameters of a model; gradients are read from `.grad`."""
+
+    def __init__(self, model: nn.Module, adamw: AdamW, muon: Muon | None, dtype: torch.dtype = torch.float32) -> None:
+        """`dtype`: type of the products inside Muon; bfloat16 is enough where the machine has it."""
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        by_muon = {name: p for name, p in self.parameters.items() if muon is not None and role_of(name, p) == "matrix"}
+        self._muon = None if muon is None else _MuonSteps(by_muon, row_parts(model), muon, dtype)
+        groups = []
+        for role, lr_peak, weight_decay in _adamw_groups(adamw):
+            members = [p for n, p in self.parameters.items() if n not in by_muon and role_of(n, p) == role]
+            if members:
+                groups.append({"params": members, "lr_peak": lr_peak, "weight_decay": weight_decay})
+        betas = (adamw.beta1, adamw.beta2)
+        self._adamw = torch.optim.AdamW(groups, betas=betas, eps=adamw.epsilon, fused=True) if groups else None
+
+    def step(self, rate: float) -> None:
+        """Move the parameters with `rate` times the peak learning rates, and forget the gradients."""
+        if self._adamw is not None:
+            for group in self._adamw.param_groups:
+                group["lr"] = group["lr_peak"] * rate
+            self._adamw.step()
+        if self._muon is not None:
+            self._muon.step(rate)
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a later step depends on, by name; empty before the first step."""
+        found = {} if self._muon is None else self._muon.state()
+        if self._adamw is not None:
+            for name, parameter in self.parameters.items():
+                for key, tensor in self._adamw.state.get(parameter, {}).items():
+                    found[f"adamw/{name}/{key}"] = tensor
+        return found
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state()` gave; raises ValueError where the names do not fit the model."""
+        for full_name, tensor in state.items():
+            kind, name, key = full_name.split("/")
+            if name not in self.parameters or (kind == "muon" and self._muon is None):
+                raise ValueError(f"the checkpoint holds optimizer state {full_name!r}, which this run has no place for")
+            if kind == "muon" and self._muon is not None:
+                self._muon.momenta[name].copy_(tensor)
+            elif self._adamw is not None:
+                device = self.parameters[name].device
+                self._adamw.state[self.parameters[name]][key] = tensor.to(device).clone()
+
+
+def role_of(name: str, parameter: Tensor) -> Role:
+    """What kind of thing the parameter is, which decides its optimizer and rate."""
+    if name.endswith("embedding.weight"):
+        return "embedding"
+    if name.endswith(("head.weight", "score.weight")):
+        return "head"
+    return "gain" if parameter.ndim < 2 else "matrix"
+
+
+def row_parts(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """How the rows of stacked matrices split into maps, by parameter name."""
+    return {
+        f"{name}.weight": module.parts
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "parts", None), tuple)
+    }
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], clip_norm: float | None) -> float:
+    """The norm of all gradients together, which are scaled down where it exceeds `clip_norm`."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if clip_norm is not None and norm > clip_norm:
+        torch._foreach_mul_(gradients, clip_norm / (norm + 1e-6))
+    return float(norm)
+
+
+def _adamw_groups(config: AdamW) -> list[tuple[Role, float, float]]:
+    """Role, peak rate and weight decay of the groups of AdamW."""
+    return [
+        ("embedding", config.embedding_lr_peak or config.lr_peak, 0.0),
+        ("head", config.head_lr_peak or config.lr_peak, 0.0),
+        ("gain", config.lr_peak, 0.0),
+        ("matrix", config.lr_peak, config.weight_decay),
+    ]
+
+
+class _MuonSteps:
+    """Muon over named matrices; maps of one shape are made orthogonal together."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        parts: Mapping[str, tuple[int, ...]],
+        config: Muon,
+        dtype: torch.dtype,
+    ) -> None:
+        self.config, self.dtype = config, dtype
+        self.parameters = dict(parameters)
+        self.momenta = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+        self._parts = {name: parts.get(name, (len(p),)) for name, p in self.parameters.items()}
+        self._stepped = False
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        self._stepped = True
+        config = self.config
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}  # shape -> (part of weight, direction)
+        for name, parameter in self.parameters.items():
+            if parameter.grad is None:
+                continue
+            momentum = self.momenta[name].lerp_(parameter.grad, 1 - config.momentum)
+            direction = parameter.grad.lerp(momentum, config.momentum)
+            if config.weight_decay:
+                parameter.mul_(1 - rate * config.lr_peak * config.weight_decay)
+            sizes = list(self._parts[name])
+            for weight_part, direction_part in zip(
+                torch.split(parameter, sizes), torch.split(direction, sizes), strict=True
+            ):
+                by_shape.setdefault(weight_part.shape, []).append((weight_part, direction_part))
+        for shape, pairs in by_shape.items():
+            scale = max(1.0, shape[0] / shape[1]) ** 0.5
+            directions = torch.stack([direction for _, direction in pairs]).to(self.dtype)
+            updates = orthogonalize(directions, config.newton_schulz_steps).float()
+            for (weight_part, _), update in zip(pairs, updates, strict=True):
+                weight_part.add_(update, alpha=-rate * config.lr_peak * scale)
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"muon/{name}/momentum": m for name, m in self.momenta.items()} if self._stepped else {}
+
+
+def orthogonalize(matrices: Tensor, num_steps: int) -> Tensor:
+    """About the nearest (semi-)orthogonal matrix to each of `matrices` [..., rows, columns].
+
+    The singular values come out between about 0.7 and 1.2, which serves as well as exactly one.
+    """
+    a, b, c = QUINTIC
+    x: Tensor
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(num_steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x

@@ -1,0 +1,37 @@
+"""Which device, number type and threads a training run uses."""
+
+import platform
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def training_device() -> torch.device:
+    """The GPU where there is one, else the processor."""
+    return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The type of the matrix products; "auto" is bfloat16 only where the hardware multiplies it natively."""
+    if precision == "auto":
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster than in float32: CUDA from Ampere on, x86 with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask() for ask in asks if ask is not None)
+
+
+def use_threads(threads: int | None) -> int:
+    """Set and return the number of processor threads; None leaves torch's choice, one per physical core."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
