@@ -17,6 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import numba
 
+from athanor.core.console import warn
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -39,9 +41,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 def _say_once_that_nothing_is_kept() -> None:
     global _notice_given
     if not _notice_given:
-        from athanor.core import console
-
-        console.warn(
+        warn(
             "no folder for compiled code is writable, so every process compiles again (some seconds each); "
             "set NUMBA_CACHE_DIR to a writable folder to keep it"
         )

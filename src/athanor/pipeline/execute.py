@@ -1,0 +1,124 @@
+"""One step, in a process of its own: `python -m athanor.pipeline.execute FOLDER`.
+
+In: FOLDER/step.json. Out: the step's files and, last, FOLDER/manifest.json. Exit status 0 when finished,
+2 for a mistake of the user's (one clear line), 130 when interrupted, 1 for anything else (a traceback,
+also kept in FOLDER/_work/error.txt).
+"""
+
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from athanor.core import console, environment
+from athanor.core.artifact import WORK, Manifest, canonical_json, read_json, result_files, write_json, write_manifest
+from athanor.core.config import from_dict, runtime_dict
+from athanor.pipeline.stages import imported
+
+STEP = "step.json"
+
+
+def execute(folder: Path) -> Manifest | None:
+    """Run the step described by `folder/step.json`; the manifest is returned by the first process only."""
+    step = read_json(folder / STEP)
+    config = from_dict(imported(step["config_class"]), step["config"], f"{folder / STEP}: config")
+    run = imported(step["run"])
+    inputs = {name: folder.parent / relative for name, relative in step["input_folders"].items()}
+    work = folder / WORK
+    work.mkdir(exist_ok=True)
+    first_process = int(os.environ.get("RANK", "0")) == 0
+    history = _begin_attempt(work) if first_process else {}
+    start = time.monotonic()
+    metrics = run(config, inputs, folder)
+    if not first_process:
+        return None
+    canonical_json(metrics)  # a metric that is not a number of JSON fails here, with its step named
+    manifest = Manifest(
+        name=step["name"],
+        kind=step["kind"],
+        version=step["version"],
+        fingerprint=step["fingerprint"],
+        config=step["config"],
+        runtime=runtime_dict(config) | {"launch": step["launch"]},
+        inputs=step["inputs"],
+        input_folders=step["input_folders"],
+        metrics=metrics,
+        files=result_files(folder),
+        code=environment.code_version(),
+        libraries=environment.library_versions(),
+        device=environment.device(),
+        argv=step["argv"],
+        seed=getattr(config, "seed", None),
+        started=history["started"],
+        ended=_now(),
+        seconds=round(time.monotonic() - start, 3),
+        peak_memory_bytes=environment.peak_memory_bytes(),
+        attempts=history["attempts"],
+    )
+    write_manifest(folder, manifest)
+    shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def main(argv: list[str]) -> int:
+    """Run the step in the folder given; the exit status says how it ended."""
+    if len(argv) != 1:
+        print("usage: python -m athanor.pipeline.execute FOLDER", file=sys.stderr)
+        return 2
+    folder = Path(argv[0])
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        _end_with_parent()
+    try:
+        execute(folder)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        return _report(folder, error)
+    return 0
+
+
+def _report(folder: Path, error: Exception) -> int:
+    """Tell a user's mistake in one line, ours with its traceback; keep both."""
+    text = "".join(traceback.format_exception(error))
+    (folder / WORK).mkdir(exist_ok=True)
+    (folder / WORK / "error.txt").write_text(text, encoding="utf-8")
+    if isinstance(error, ValueError) and type(error).__module__.split(".")[0] in ("builtins", "athanor"):
+        console.say(f"error: {error}")
+        console.say(f"  (traceback in {folder / WORK / 'error.txt'})")
+        return 2
+    print(text, file=sys.stderr)
+    return 1
+
+
+def _begin_attempt(work: Path) -> dict[str, Any]:
+    """When the step was first started, and how often."""
+    path = work / "attempts.json"
+    history: dict[str, Any] = read_json(path) if path.exists() else {"started": _now(), "attempts": 0}
+    history["attempts"] += 1
+    write_json(path, history)
+    return history
+
+
+def _end_with_parent() -> None:
+    """End this process soon after its runner is gone, so that a killed run does not go on unseen."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""One step by itself, from the command line: `athanor data dedup --documents IN --out OUT`.
+
+The result is a folder with a manifest like any step's, so that reports and recipes can trace it; an input
+that was not made by a step is identified by the hashes of its files.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from athanor.core.artifact import canonical_json, read_manifest, result_files, write_json
+from athanor.core.config import ConfigError, fingerprint_dict, to_dict
+from athanor.core.console import say
+from athanor.core.environment import without_secrets
+from athanor.crawl.config import CommonCrawl, Crawl, Site
+from athanor.pipeline import lock
+from athanor.pipeline.content import ContentHashes
+from athanor.pipeline.execute import STEP, execute
+from athanor.pipeline.launch import Launch
+from athanor.pipeline.runner import headline, running_command
+from athanor.pipeline.stages import KINDS, Kind, imported
+
+
+@dataclass(frozen=True)
+class CrawlSite:
+    """Options of `athanor crawl site`."""
+
+    site: tyro.conf.OmitArgPrefixes[Site]
+    out: Path = Path("pages")
+    """Folder for the WARC files."""
+
+
+@dataclass(frozen=True)
+class CrawlCommonCrawl:
+    """Options of `athanor crawl common-crawl`."""
+
+    common_crawl: tyro.conf.OmitArgPrefixes[CommonCrawl] = field(default_factory=CommonCrawl)
+    out: Path = Path("pages")
+    """Folder for the WARC files."""
+
+
+def crawl_site(options: CrawlSite) -> int:
+    """Crawl a site into `options.out`."""
+    return _done(KINDS["crawl"], Crawl(site=options.site), {}, options.out)
+
+
+def crawl_common_crawl(options: CrawlCommonCrawl) -> int:
+    """Download files of a Common Crawl release into `options.out`."""
+    return _done(KINDS["crawl"], Crawl(common_crawl=options.common_crawl), {}, options.out)
+
+
+def options_of_kind(name: str) -> Any:
+    """The dataclass of options for one step of kind `name`: its inputs, its config, and where to write."""
+    kind = KINDS[name]
+    config = imported(kind.config)
+    fields: list[Any] = []
+    for required, names in ((True, kind.inputs), (False, kind.optional_inputs)):
+        for each in (word for word in names if word != "*"):
+            text = f"Folder of the input '{each}': an earlier result, or files of the same format."
+            hint = (
+                Annotated[Path, tyro.conf.arg(help=text)]
+                if required
+                else Annotated[Path | None, tyro.conf.arg(help=text)]
+            )
+            fields.append((each, hint) if required else (each, hint, None))
+    out_text = "Folder for the result; a killed run continues there."
+    fields.append(("out", Annotated[Path, tyro.conf.arg(help=out_text)]))
+    if "*" in kind.optional_inputs:
+        more = "Further inputs as NAME=FOLDER."
+        fields.append(("inputs", Annotated[tuple[str, ...], tyro.conf.arg(help=more, metavar="NAME=FOLDER")], ()))
+    flat: Any = tyro.conf.OmitArgPrefixes
+    fields.append(("config", flat[config], field(default_factory=config)))
+    fields.sort(key=lambda entry: len(entry))  # those without a default come first
+    return make_dataclass("Options", fields, namespace={"kind": kind, "__doc__": kind.summary}, frozen=True)
+
+
+def run_kind(options: Any) -> int:
+    """Run the step whose options `options_of_kind` described."""
+    kind: Kind = options.kind
+    inputs = {}
+    for entry in dataclasses.fields(options):
+        if entry.name in (*kind.inputs, *kind.optional_inputs) and getattr(options, entry.name) is not None:
+            inputs[entry.name] = Path(getattr(options, entry.name))
+    for pair in getattr(options, "inputs", ()):
+        name, equals, folder = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--inputs {pair}: expected NAME=FOLDER")
+        inputs[name] = Path(folder)
+    return _done(kind, options.config, inputs, options.out)
+
+
+def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path) -> int:
+    """Bring `out` to the finished result of one step."""
+    for name, folder in inputs.items():
+        if not folder.is_dir():
+            raise ConfigError(f"--{name}: no such folder: {folder}")
+    identity = {
+        "kind": kind.name,
+        "version": kind.version,
+        "config": fingerprint_dict(config, ContentHashes(out.parent / ".content.json").of),
+        "inputs": {name: _fingerprint_of(folder) for name, folder in sorted(inputs.items())},
+    }
+    fingerprint = hashlib.sha256(canonical_json(identity)).hexdigest()
+    out = out.resolve()
+    with lock.held(out, lambda: say(f"waits for another process that works in {out}")):
+        manifest = read_manifest(out)
+        if manifest is not None and manifest.fingerprint != fingerprint:
+            raise ConfigError(f"{out} holds another result ({manifest.name}, {manifest.ended}); choose another --out")
+        if manifest is None:
+            write_json(
+                out / STEP,
+                {
+                    "name": kind.name.rpartition(".")[2],
+                    "kind": kind.name,
+                    "version": kind.version,
+                    "run": kind.run,
+                    "config_class": kind.config,
+                    "config": to_dict(config),
+                    "fingerprint": fingerprint,
+                    "identity": identity,
+                    "inputs": identity["inputs"],
+                    "input_folders": {name: str(folder.resolve()) for name, folder in inputs.items()},
+                    "launch": to_dict(Launch()),
+                    "argv": without_secrets(running_command()),
+                },
+            )
+            manifest = execute(out)
+    if manifest is not None:
+        say(f"{out}{headline(manifest)}")
+    return 0
+
+
+def _fingerprint_of(folder: Path) -> str:
+    """The fingerprint of the result in `folder`, or the hash of its files where no step made it."""
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        return manifest.fingerprint
+    files = [[file.path, file.sha256] for file in result_files(folder)]
+    return hashlib.sha256(canonical_json(files)).hexdigest()

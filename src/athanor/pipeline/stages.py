@@ -1,0 +1,283 @@
+"""The stages in the lecture's order, and every kind of step they offer.
+
+This table is the one place that knows all rooms. The command line's help, the README's tree and the
+report's chapters are made from it; nothing in it is imported until a step of that kind is used.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from athanor.core.config import ConfigError, suggestion
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of step: a config, and the function it steers."""
+
+    name: str
+    summary: str
+    config: str
+    """Where the config's dataclass is, as module:Class; importing it is cheap."""
+    run: str
+    """Where the function `run(config, inputs, out) -> metrics` is, as module:function."""
+    inputs: tuple[str, ...] = ()
+    """Names of the inputs it needs."""
+    optional_inputs: tuple[str, ...] = ()
+    """Names of the inputs it can do without; '*' for any name."""
+    headline: tuple[str, ...] = ()
+    """Metrics worth a word on the terminal; dots reach into nested ones."""
+    version: int = 1
+    """Raised when the same config and inputs give another result than before."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the work: a room of the package."""
+
+    name: str
+    package: str
+    summary: str
+    kinds: tuple[Kind, ...] = ()
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "crawl",
+        "athanor.crawl",
+        "a site of one's own, Common Crawl, or files already there -> WARC",
+        (
+            Kind(
+                "crawl",
+                "Fetch pages, or take WARC files already there.",
+                "athanor.crawl.config:Crawl",
+                "athanor.crawl.run:run",
+                headline=("pages", "size_bytes"),
+            ),
+        ),
+    ),
+    Stage(
+        "data",
+        "athanor.data",
+        "pages -> clean, distinct, scored and mixed documents, a reason for every loss",
+        (
+            Kind(
+                "data.extract",
+                "Turn WARC records into documents of text.",
+                "athanor.data.config:Extract",
+                "athanor.data.extract:run",
+                inputs=("pages",),
+                headline=("documents", "bytes_text", "errors"),
+            ),
+            Kind(
+                "data.filter",
+                "Drop documents by URL, language and quality rules; mask personal data.",
+                "athanor.data.config:Filter",
+                "athanor.data.filter:run",
+                inputs=("documents",),
+                headline=("documents_in", "documents_out", "bytes_out"),
+            ),
+            Kind(
+                "data.dedup",
+                "Remove exact copies, near copies and repeated lines.",
+                "athanor.data.dedup.config:Dedup",
+                "athanor.data.dedup.step:run",
+                inputs=("documents",),
+                headline=("documents_in", "documents_out", "bytes_out"),
+            ),
+            Kind(
+                "data.quality",
+                "Score documents with a classifier trained on good and bad examples.",
+                "athanor.data.quality:Quality",
+                "athanor.data.quality:run",
+                inputs=("documents",),
+                optional_inputs=("rejected",),
+                headline=("auc",),
+            ),
+            Kind(
+                "data.mixture",
+                "Hold out pages, choose the high-quality subset, set the weights of the sources.",
+                "athanor.data.mixture:Mixture",
+                "athanor.data.mixture:run",
+                inputs=("documents",),
+                headline=("documents", "bytes"),
+            ),
+        ),
+    ),
+    Stage(
+        "tokenizer",
+        "athanor.tokenizer",
+        "byte-level BPE: train, encode, show its merges; packed token shards",
+        (
+            Kind(
+                "tokenizer.train",
+                "Train a byte-level BPE tokenizer.",
+                "athanor.tokenizer.config:TrainTokenizer",
+                "athanor.tokenizer.train:run",
+                inputs=("documents",),
+                headline=("vocab_size", "bytes_per_token"),
+            ),
+            Kind(
+                "tokenizer.shards",
+                "Encode documents into token shards.",
+                "athanor.tokenizer.config:Shards",
+                "athanor.tokenizer.token_shards:run",
+                inputs=("documents", "tokenizer"),
+                headline=("tokens",),
+            ),
+        ),
+    ),
+    Stage("model", "athanor.model", "Transformer shaped like Llama and Qwen3; counts; Hugging Face folders both ways"),
+    Stage(
+        "train",
+        "athanor.train",
+        "cross-entropy, AdamW and Muon, warm-up/stable/decay with annealing on the good data",
+        (
+            Kind(
+                "train.pretrain",
+                "Train a language model from token shards.",
+                "athanor.train.config:Pretrain",
+                "athanor.train.pretrain:run",
+                inputs=("tokens", "tokenizer"),
+                headline=("parameters", "bits_per_byte", "perplexity"),
+            ),
+        ),
+    ),
+    Stage(
+        "inference",
+        "athanor.inference",
+        "batched generation with a KV cache; evaluation, post-training and serving use it",
+    ),
+    Stage(
+        "evaluation",
+        "athanor.evaluation",
+        "perplexity and bits per byte beside simple baselines; held-out response loss",
+        (
+            Kind(
+                "evaluation.language_model",
+                "Compare held-out bits per byte with an n-gram model and xz.",
+                "athanor.evaluation.config:LanguageModel",
+                "athanor.evaluation.language_model:run",
+                inputs=("model", "documents"),
+                headline=("bits_per_byte",),
+            ),
+            Kind(
+                "evaluation.response_loss",
+                "Measure the loss of models on held-out responses.",
+                "athanor.evaluation.config:ResponseLoss",
+                "athanor.evaluation.response_loss:run",
+                inputs=("conversations",),
+                optional_inputs=("*",),
+                headline=("response_loss",),
+            ),
+        ),
+    ),
+    Stage(
+        "posttrain",
+        "athanor.posttrain",
+        "chat format, instructions, SFT, reward model, DPO, PPO",
+        (
+            Kind(
+                "posttrain.instructions",
+                "Make questions and answers from crawled pages.",
+                "athanor.posttrain.config:Instructions",
+                "athanor.posttrain.instructions:run",
+                inputs=("pages", "documents"),
+                headline=("rows",),
+            ),
+            Kind(
+                "posttrain.sft",
+                "Fine-tune on conversations, the loss on completions only.",
+                "athanor.posttrain.config:Sft",
+                "athanor.posttrain.sft:run",
+                inputs=("model", "conversations"),
+                headline=("held_out_loss",),
+            ),
+            Kind(
+                "posttrain.preferences",
+                "Pair documented answers with the model's own samples and with other answers.",
+                "athanor.posttrain.config:Preferences",
+                "athanor.posttrain.preferences:run",
+                inputs=("model", "conversations"),
+                headline=("pairs",),
+            ),
+            Kind(
+                "posttrain.reward_model",
+                "Train a Bradley-Terry reward model on preferences.",
+                "athanor.posttrain.config:RewardModel",
+                "athanor.posttrain.reward_model:run",
+                inputs=("model", "preferences"),
+                headline=("accuracy", "length_rule_accuracy"),
+            ),
+            Kind(
+                "posttrain.dpo",
+                "Optimise the policy directly on preferences.",
+                "athanor.posttrain.config:Dpo",
+                "athanor.posttrain.dpo:run",
+                inputs=("model", "preferences"),
+                headline=("held_out_accuracy",),
+            ),
+            Kind(
+                "posttrain.ppo",
+                "Optimise the policy against a reward model.",
+                "athanor.posttrain.config:Ppo",
+                "athanor.posttrain.ppo:run",
+                inputs=("model", "reward_model", "conversations"),
+                headline=("reward", "kl"),
+            ),
+            Kind(
+                "posttrain.compare",
+                "Draw reward against KL for several policies on the same prompts.",
+                "athanor.posttrain.config:Compare",
+                "athanor.posttrain.compare:run",
+                inputs=("sft", "dpo", "ppo", "reward_model", "gold_reward_model", "conversations"),
+            ),
+        ),
+    ),
+    Stage(
+        "arena",
+        "athanor.arena",
+        "win rates with intervals, raw and length-controlled, labelled for what the judge is",
+        (
+            Kind(
+                "arena.win_rate",
+                "Let a judge compare the models' answers.",
+                "athanor.arena.config:WinRate",
+                "athanor.arena.win_rate:run",
+                inputs=("gold_reward_model", "conversations"),
+                optional_inputs=("*",),
+                headline=("judge",),
+            ),
+        ),
+    ),
+    Stage("serve", "athanor.serve", "chat in the terminal, a page and an OpenAI-compatible API"),
+    Stage(
+        "report",
+        "athanor.report",
+        "one offline HTML of the whole lineage",
+        (
+            Kind(
+                "report",
+                "Write one page that traces every number to its step.",
+                "athanor.report.config:Report",
+                "athanor.report.page:run",
+                optional_inputs=("*",),
+            ),
+        ),
+    ),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for stage in STAGES for kind in stage.kinds}
+
+
+def kind_named(name: str, where: str) -> Kind:
+    """The kind of step called `name`; raises ConfigError with a suggestion when there is none."""
+    if name not in KINDS:
+        raise ConfigError(f"{where}: unknown kind {name!r}; {suggestion(name, KINDS)}")
+    return KINDS[name]
+
+
+def imported(path: str) -> Any:
+    """What `module:name` names, imported now."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
