@@ -42,16 +42,19 @@ def warn(message: str) -> None:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: float | None, unit: str = "") -> Iterator[Progress]:
-    """Shows how `label` gets on towards `total` units (None: unknown) while the block runs."""
+def progress(label: str, total: float | None, unit: str = "", done: float = 0) -> Iterator[Progress]:
+    """Shows how `label` gets on towards `total` units (None: unknown) while the block runs.
+
+    `done`: units that an earlier attempt has finished; they do not count as speed.
+    """
     if not sys.stderr.isatty():
-        shown = _PlainProgress(label, total, unit)
+        shown = _PlainProgress(label, total, unit, done)
         try:
             yield shown
         finally:
             shown.finish()
         return
-    with _rich_bar(label, total, unit) as bar:
+    with _rich_bar(label, total, unit, done) as bar:
         yield bar
 
 
@@ -77,18 +80,16 @@ def short_time(seconds: float) -> str:
 class _PlainProgress:
     """Progress as lines of text."""
 
-    def __init__(self, label: str, total: float | None, unit: str) -> None:
+    def __init__(self, label: str, total: float | None, unit: str, done: float) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.done, self.remark = 0.0, ""
-        self.first: float | None = None  # units already done when a continued run first reports
+        self.first = self.done = done
+        self.remark = ""
         self.started = self.printed = time.monotonic()
 
     def advance(self, n: float = 1) -> None:
         self.update(self.done + n)
 
     def update(self, done: float) -> None:
-        if self.first is None:
-            self.first = self.done if done - self.done <= 1 else done
         self.done = done
         if time.monotonic() - self.printed >= PLAIN_SECONDS:
             self._print()
@@ -97,17 +98,15 @@ class _PlainProgress:
         self.remark = text
 
     def finish(self) -> None:
-        if self.done:
+        if self.done > self.first:
             self._print()
 
     def _print(self) -> None:
         self.printed = time.monotonic()
         elapsed = self.printed - self.started
-        rate = (self.done - (self.first or 0.0)) / elapsed if elapsed > 0 else 0.0
-        parts = [
-            f"{short_number(self.done)}{f' of {short_number(self.total)}' if self.total else ''} {self.unit}".strip()
-        ]
-        parts.append(f"{short_number(rate)}/s, {short_time(elapsed)}")
+        rate = (self.done - self.first) / elapsed if elapsed > 0 else 0.0
+        counted = short_number(self.done) + (f" of {short_number(self.total)}" if self.total else "")
+        parts = [f"{counted} {self.unit}".strip(), f"{short_number(rate)}/s", short_time(elapsed)]
         if self.total and rate > 0 and self.done < self.total:
             parts.append(f"{short_time((self.total - self.done) / rate)} left")
         if self.remark:
@@ -116,7 +115,7 @@ class _PlainProgress:
 
 
 @contextlib.contextmanager
-def _rich_bar(label: str, total: float | None, unit: str) -> Iterator[Progress]:
+def _rich_bar(label: str, total: float | None, unit: str, done: float) -> Iterator[Progress]:
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
     from rich.text import Text
@@ -136,7 +135,7 @@ def _rich_bar(label: str, total: float | None, unit: str) -> Iterator[Progress]:
         TextColumn("{task.fields[remark]}", style="dim"),
     ]
     with RichProgress(*columns, console=_console(), refresh_per_second=4, transient=True) as bars:
-        task = bars.add_task(label, total=total, counted="", remark="")
+        task = bars.add_task(label, total=total, completed=int(done), counted="", remark="")
 
         class Bar:
             def advance(self, n: float = 1) -> None:

@@ -37,8 +37,7 @@ def map_shards(
     """
     marks = [done / f"{i:05d}-{_short_hash(shard.name)}.json" for i, shard in enumerate(shards)]
     missing = [i for i, mark in enumerate(marks) if not mark.exists()]
-    with progress(label, len(shards), unit) as shown:
-        shown.update(len(shards) - len(missing))
+    with progress(label, len(shards), unit, done=len(shards) - len(missing)) as shown:
         if workers <= 1 or len(missing) <= 1:
             for i in missing:
                 _run_one(function, shards[i], marks[i])
