@@ -1,0 +1,64 @@
+"""What counts as a duplicate."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class MinHash:
+    """Which pairs of documents count as near copies."""
+
+    bands: int = 14
+    """Bands of the signature; more bands find less similar pairs."""
+    rows: int = 8
+    """Hashes in a band, all of which must agree; more rows find only more similar pairs."""
+    shingle_words: int = 5
+    """Consecutive words that make one shingle."""
+    min_similarity: float = 0.7
+    """Jaccard similarity of the true shingle sets below which a pair that met in a band is kept after all;
+    0 trusts the bands alone."""
+    seed: int = 1
+    """Chooses the hash functions; signatures of different seeds cannot be compared."""
+
+    def __post_init__(self) -> None:
+        if self.bands < 1 or self.rows < 1 or self.shingle_words < 1:
+            raise ValueError("bands, rows and shingle_words must be at least 1")
+        if not 0 <= self.min_similarity <= 1:
+            raise ValueError(f"min_similarity must lie between 0 and 1, found {self.min_similarity}")
+
+
+@dataclass(frozen=True)
+class RepeatedLines:
+    """Which lines are furniture of a site rather than text: menus, headers, footers."""
+
+    max_documents: int = 10
+    """A line found in more documents than this is repeated."""
+    max_share: float = 0.0
+    """The same limit as a share of all documents; the larger of the two limits holds."""
+    run_words: int = 8
+    """Repeated lines inside a document are dropped where an unbroken run of them has at least this many words; a
+    short one alone between other lines, such as a heading, stays. At the top and bottom three words are enough."""
+    min_words_left: int = 20
+    """A document that lost lines and has fewer words left than this is removed."""
+
+    def __post_init__(self) -> None:
+        if self.max_documents < 1:
+            raise ValueError("max_documents must be at least 1: every line is in one document")
+        if not 0 <= self.max_share <= 1:
+            raise ValueError(f"max_share must lie between 0 and 1, found {self.max_share}")
+
+
+@dataclass(frozen=True)
+class Dedup:
+    """Removes exact copies, near copies and repeated lines."""
+
+    exact: bool = True
+    """Remove documents whose text equals another's but for white space."""
+    near: MinHash | None = field(default_factory=MinHash)
+    """Remove near copies found by MinHash; null leaves them."""
+    lines: RepeatedLines | None = field(default_factory=RepeatedLines)
+    """Drop lines that recur across documents; null leaves them."""
+    keep: Literal["longest", "first"] = "longest"
+    """The copy to keep: the longest text (then the lowest id), or the first in the order of the input."""
+    workers: int = field(default=1, metadata={"runtime": True})
+    """Processes to use; changes the speed, never the result."""

@@ -1,0 +1,135 @@
+"""Lines that recur across documents: the menus, headers and footers of a site.
+
+In: texts. Out: the texts without such lines. A line counts once per document and is compared without
+regard to case and white space. Where it stands decides whether it is dropped: furniture comes in unbroken runs
+or at the edges of a page, while a short line alone between other lines ("Parameters", "See also") gives the
+page its structure and stays.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athanor.data.dedup.config import RepeatedLines
+from athanor.data.dedup.words import Hashes
+
+WORD = re.compile(r"\w+")
+EDGE_WORDS = 3  # words a run at the top or bottom needs: one word ending a page is more often text than furniture
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A text without its repeated lines."""
+
+    text: str
+    dropped: list[str]
+    """The lines taken out, in order."""
+    num_words: int
+    """Words left."""
+
+
+def line_key(line: str) -> int:
+    """64 bits of BLAKE2b of the line without regard to case and white space; 0 for a blank line."""
+    plain = " ".join(line.split()).casefold()
+    if not plain:
+        return 0
+    digest = hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
+
+
+def line_keys(text: str) -> Hashes:
+    """The key of every line of `text` in order; 0 where a line is blank."""
+    return np.array([line_key(line) for line in text.split("\n")], np.uint64)
+
+
+def limit(config: RepeatedLines, num_documents: int) -> int:
+    """The most documents a line may be found in and still count as text."""
+    return max(config.max_documents, int(config.max_share * num_documents))
+
+
+def repeated_keys(
+    counted: Sequence[Path], more_than: int, range_keys: int = 1 << 24
+) -> tuple[Hashes, NDArray[np.int64]]:
+    """The sorted keys of lines found in more than `more_than` documents, and in how many each is found.
+
+    `counted` are files of sorted keys with counts, one per shard (see `write_counts`). They are read in
+    ranges of about `range_keys` keys at a time, so that memory does not grow with the corpus.
+    """
+    tables = [np.load(path, mmap_mode="r") for path in counted]
+    num_ranges = 1 + sum(table.shape[1] for table in tables) // range_keys
+    starts = [(i << 64) // num_ranges for i in range(num_ranges)]
+    keys, counts = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    for start, end in zip(starts, [*starts[1:], 1 << 64], strict=True):
+        parts = [table[:, _position(table[0], start) : _position(table[0], end)] for table in tables]
+        if not parts:
+            continue
+        together = np.concatenate(parts, axis=1)
+        range_, place = np.unique(together[0], return_inverse=True)
+        found_in = np.bincount(place, together[1].astype(np.int64), len(range_)).astype(np.int64)
+        keys.append(range_[found_in > more_than])
+        counts.append(found_in[found_in > more_than])
+    return np.concatenate(keys), np.concatenate(counts)
+
+
+def count_lines(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """In how many of the texts each line is found: a row of sorted keys over a row of counts."""
+    per_document = [np.unique(line_keys(text)) for text in texts]
+    keys, counts = np.unique(np.concatenate([np.empty(0, np.uint64), *per_document]), return_counts=True)
+    table = np.stack([keys, counts.astype(np.uint64)])
+    return table[:, keys != 0]
+
+
+def without_repeated_lines(text: str, repeated: Hashes, run_words: int) -> Cleaned:
+    """`text` without the runs of repeated lines that have `run_words` words, or stand at its top or bottom.
+
+    Blank lines do not break a run. `repeated` are sorted keys.
+    """
+    lines = text.split("\n")
+    keys = line_keys(text)
+    written = np.flatnonzero(keys)  # lines that are not blank
+    if not len(written) or not len(repeated):
+        return Cleaned(text, [], len(WORD.findall(text)))
+    is_repeated = repeated[np.minimum(np.searchsorted(repeated, keys[written]), len(repeated) - 1)] == keys[written]
+    dropped: list[int] = []
+    for first, end in _runs(is_repeated):
+        run = written[first:end]
+        num_words = sum(len(WORD.findall(lines[i])) for i in run)
+        at_edge = first == 0 or end == len(written)
+        if num_words >= (min(EDGE_WORDS, run_words) if at_edge else run_words):
+            dropped.extend(range(run[0], run[-1] + 1))
+    if not dropped:
+        return Cleaned(text, [], len(WORD.findall(text)))
+    cleaned = _joined(lines, set(dropped))
+    return Cleaned(cleaned, [lines[i] for i in dropped if keys[i]], len(WORD.findall(cleaned)))
+
+
+def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and end of every unbroken run of true values."""
+    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(first), int(end)) for first, end in steps.reshape(-1, 2)]
+
+
+def _joined(lines: Sequence[str], dropped: set[int]) -> str:
+    """The lines left; where some were dropped, the blank lines before and after become one."""
+    kept: list[str] = []
+    after_gap = False
+    for i, line in enumerate(lines):
+        if i in dropped:
+            after_gap = True
+            continue
+        blank = not line.strip()
+        if after_gap and blank and (not kept or not kept[-1].strip()):
+            continue
+        after_gap = after_gap and blank
+        kept.append(line)
+    return "\n".join(kept).strip("\n")
+
+
+def _position(keys: Hashes, bound: int) -> int:
+    """How many of the sorted `keys` lie below `bound`, which may be 2**64."""
+    return len(keys) if bound >= 1 << 64 else int(np.searchsorted(keys, np.uint64(bound)))
