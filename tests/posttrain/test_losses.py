@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from athanor.posttrain import losses
-from athanor.posttrain.config import DPO, RewardModel
+from athanor.posttrain.config import Dpo, RewardModel
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,11 @@ def test_ipo_pulls_the_margin_to_its_target():
 
 def test_an_option_the_loss_does_not_use_is_an_error():
     with pytest.raises(ValueError, match="label_smoothing is not used by the loss 'hinge'"):
-        DPO(loss="hinge", label_smoothing=0.1)
+        Dpo(loss="hinge", label_smoothing=0.1)
     with pytest.raises(ValueError, match="label_smoothing is not used"):
         losses.dpo_loss(torch.ones(1), torch.ones(1), torch.ones(1, 2), loss="ipo", beta=0.1, label_smoothing=0.1)
     with pytest.raises(ValueError, match="'robust' needs label_smoothing"):
-        DPO(loss="robust")
+        Dpo(loss="robust")
     with pytest.raises(ValueError, match="centering is not used"):
         RewardModel(loss="binary", centering=0.01)
 

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from athanor.train.config import AdamW, Fit, Schedule
+
 PreferenceLoss = Literal["sigmoid", "sigmoid_norm", "robust", "ipo", "ipo_sum", "hinge", "sppo_hard", "apo_zero"]
+Precision = Literal["auto", "float32", "bfloat16"]
 LOSSES_WITH_LABEL_SMOOTHING = ("sigmoid", "sigmoid_norm", "robust")
 LOSSES_WITH_LENGTHS = ("sigmoid_norm", "ipo")
 
@@ -40,36 +43,77 @@ class Instructions:
 
 
 @dataclass(frozen=True)
-class SFT:
+class Training:
+    """What SFT, reward models and DPO share: steps, optimizer, precision."""
+
+    num_steps: int = 100
+    """Optimizer steps, unless `max_epochs` ends training first."""
+    max_epochs: float = 2.0
+    """Passes over the rows after which training ends even if steps are left."""
+    batch_size: int = 8
+    """Rows per optimizer step."""
+    micro_batch_tokens: int = 2048
+    """Tokens of one forward pass; a batch is cut into as many passes as it needs."""
+    lr_peak: float = 3e-4
+    """Peak of AdamW's learning rate."""
+    warmup_share: float = 0.05
+    """Share of the steps in which the rate climbs to its peak."""
+    decay_share: float = 0.5
+    """Share of the steps, at the end, in which the rate falls to zero."""
+    weight_decay: float = 0.0
+    """Pull of the matrices towards zero."""
+    clip_norm: float | None = 1.0
+    """Largest allowed norm of the gradient; none: any."""
+    precision: Precision = "auto"
+    """Type of the matrix products; auto: bfloat16 where the processor multiplies it natively."""
+    seed: int = 0
+    """Of the order of the rows and whatever else is drawn."""
+    checkpoint_seconds: float = field(default=20.0, metadata={"runtime": True})
+    """Time between two checkpoints of the training state; what a kill can cost."""
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """Processor threads; none: one per physical core."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "micro_batch_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.max_epochs <= 0:
+            raise ValueError(f"max_epochs is {self.max_epochs}; it must be above 0")
+        self.fit(1)  # checks the rest
+
+    def fit(self, num_rows: int) -> Fit:
+        """The settings of the training loop for this many rows of training data."""
+        return Fit(
+            num_steps=max(1, min(self.num_steps, round(self.max_epochs * num_rows / self.batch_size))),
+            adamw=AdamW(lr_peak=self.lr_peak, weight_decay=self.weight_decay),
+            schedule=Schedule(warmup_share=self.warmup_share, decay_share=self.decay_share, floor=0.0),
+            clip_norm=self.clip_norm,
+            precision=self.precision,
+            checkpoint_seconds=self.checkpoint_seconds,
+            threads=self.threads,
+        )
+
+
+@dataclass(frozen=True)
+class Sft(Training):
     """Supervised fine-tuning on conversations, with the loss on completions only."""
 
-    steps: int = 160
+    num_steps: int = 160
     """Optimizer steps, unless `max_epochs` ends training first."""
     max_epochs: float = 4.0
-    """Passes over the conversations after which training ends even if steps are left."""
+    """Passes over the rows after which training ends even if steps are left."""
     batch_size: int = 16
-    """Conversations per optimizer step."""
-    micro_batch_tokens: int = 2048
-    """Tokens per forward pass; a batch is cut into as many passes as it needs."""
-    learning_rate: float = 6e-4
-    """Peak learning rate."""
-    warmup_share: float = 0.05
-    """Share of the steps in which the learning rate rises to its peak."""
-    decay_share: float = 0.5
-    """Share of the steps, at the end, in which it falls to 0."""
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    """Largest norm of the gradient."""
+    """Rows per optimizer step."""
+    lr_peak: float = 6e-4
+    """Peak of AdamW's learning rate."""
     evaluate_every: int = 20
     """Steps between two held-out losses."""
     num_held_out: int = 64
     """Held-out conversations for that loss."""
     num_samples: int = 8
     """Held-out prompts answered before and after training, kept in samples.jsonl."""
-    max_new_tokens: int = 96
-    seed: int = 0
-    threads: int | None = field(default=None, metadata={"runtime": True})
-    """CPU threads; None lets PyTorch choose."""
+    max_new_tokens: int = 80
+    """Longest answer among the samples."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +127,19 @@ class Preferences:
     num_held_out_prompts: int = 96
     """Prompts of the held-out split, which measures both reward models."""
     temperature: float = 1.0
-    """Temperature of the model's own samples."""
+    """Of the model's own samples."""
     max_new_tokens: int = 80
+    """Longest sample."""
     batch_size: int = 48
     """Prompts sampled together; a killed run repeats at most this many."""
     seed: int = 0
+    """Of the splits and the samples."""
     threads: int | None = field(default=None, metadata={"runtime": True})
-    """CPU threads; None lets PyTorch choose."""
+    """Processor threads; none: one per physical core."""
 
 
 @dataclass(frozen=True)
-class RewardModel:
+class RewardModel(Training):
     """A model that scores an answer at its last token, trained on preferences."""
 
     split: Literal["proxy", "gold"] = "proxy"
@@ -102,54 +148,38 @@ class RewardModel:
     """bradley_terry compares the two answers of a pair; binary says of each alone whether it was chosen."""
     centering: float | None = None
     """Weight of the square of a pair's summed scores, which fixes the scale's origin; bradley_terry only."""
-    steps: int = 100
-    """Optimizer steps, unless `max_epochs` ends training first."""
-    max_epochs: float = 2.0
-    batch_size: int = 8
-    """Pairs per optimizer step."""
-    micro_batch_tokens: int = 2048
-    learning_rate: float = 3e-4
-    warmup_share: float = 0.05
-    decay_share: float = 0.5
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    seed: int = 0
-    threads: int | None = field(default=None, metadata={"runtime": True})
-    """CPU threads; None lets PyTorch choose."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.loss == "binary" and self.centering is not None:
             raise ValueError("centering is not used by the loss 'binary'; leave it out")
 
 
 @dataclass(frozen=True)
-class DPO:
+class Dpo(Training):
     """Direct preference optimisation from the SFT model."""
 
+    num_steps: int = 60
+    """Optimizer steps, unless `max_epochs` ends training first."""
+    lr_peak: float = 1e-4
+    """Peak of AdamW's learning rate."""
+    warmup_share: float = 0.1
+    """Share of the steps in which the rate climbs to its peak."""
+    decay_share: float = 0.3
+    """Share of the steps, at the end, in which the rate falls to zero."""
+    precision: Precision = "float32"
+    """Type of the matrix products; auto: bfloat16 where the processor multiplies it natively."""
     loss: PreferenceLoss = "sigmoid"
     """ipo divides log-ratios by the answers' lengths, ipo_sum does not; sigmoid with label_smoothing is cDPO."""
     beta: float = 0.1
     """Weight of staying near the reference model."""
     label_smoothing: float | None = None
     """Share of pairs believed to be the wrong way round; sigmoid, sigmoid_norm and robust only."""
-    steps: int = 60
-    """Optimizer steps, unless `max_epochs` ends training first."""
-    max_epochs: float = 2.0
-    batch_size: int = 8
-    """Pairs per optimizer step."""
-    micro_batch_tokens: int = 2048
-    learning_rate: float = 1e-4
-    warmup_share: float = 0.1
-    decay_share: float = 0.3
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
     num_checkpoints: int = 4
     """Models kept along the way, evenly spaced, the last one included."""
-    seed: int = 0
-    threads: int | None = field(default=None, metadata={"runtime": True})
-    """CPU threads; None lets PyTorch choose."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.label_smoothing is not None and self.loss not in LOSSES_WITH_LABEL_SMOOTHING:
             raise ValueError(
                 f"label_smoothing is not used by the loss {self.loss!r}; leave it out, "
@@ -183,23 +213,31 @@ class AdaptiveKL:
 
 
 @dataclass(frozen=True)
-class PPO:
+class Ppo:
     """Proximal policy optimisation from the SFT model against a reward model."""
 
-    updates: int = 16
+    num_updates: int = 16
     """Rounds of sampling answers and learning from them."""
     batch_size: int = 32
     """Episodes (sampled answers) per update."""
-    epochs: int = 2
+    num_epochs: int = 2
     """Passes over the episodes of an update."""
     num_minibatches: int = 2
     """Optimizer steps per pass."""
+    micro_batch_tokens: int = 4096
+    """Tokens of one forward pass."""
     max_new_tokens: int = 80
-    learning_rate: float = 1e-4
-    value_learning_rate: float = 1e-3
-    """Learning rate of the value head."""
+    """Longest answer."""
+    lr_peak: float = 1e-4
+    """Peak of AdamW's learning rate."""
+    value_lr_peak: float = 1e-3
+    """Peak of the value head's learning rate."""
+    warmup_share: float = 0.1
+    """Share of the updates in which the rate climbs to its peak."""
+    decay_share: float = 0.3
+    """Share of the updates, at the end, in which the rate falls to zero."""
     value_network: Literal["shared", "own"] = "shared"
-    """shared: a linear head on the policy's trunk; own: a second trunk that starts as the SFT model."""
+    """shared: a linear head on the policy's trunk; own: a second trunk, which starts as the SFT model."""
     clip: float = 0.2
     """How far the ratio of new to old probability may move before its gradient is cut."""
     value_clip: float = 0.2
@@ -207,9 +245,11 @@ class PPO:
     value_weight: float = 0.1
     """Weight of the value loss beside the policy loss."""
     discount: float = 1.0
+    """Worth of a reward one token later."""
     gae_lambda: float = 0.95
-    """How far advantages look ahead: 0 one step, 1 the whole answer."""
+    """How far advantages look ahead: 0 one token, 1 the whole answer."""
     kl_penalty: FixedKL | AdaptiveKL = FixedKL()
+    """What a nat of divergence from the SFT model costs."""
     kl_estimator: Literal["k1", "k3"] = "k1"
     """k1 may be negative for one token, k3 never is; both are unbiased."""
     missing_end_penalty: float = 1.0
@@ -217,15 +257,24 @@ class PPO:
     whiten_rewards: bool = False
     """Scale the rewards of an update to unit variance, keeping their mean."""
     max_policy_kl: float | None = 0.05
-    """Stop an update's passes when the policy's mean KL per token to its start of the update passes this."""
-    clip_norm: float = 1.0
+    """Ends an update's passes early when the mean KL per token to the policy that sampled exceeds it."""
+    clip_norm: float | None = 1.0
+    """Largest allowed norm of the gradient; none: any."""
+    precision: Precision = "float32"
+    """Type of the matrix products."""
     num_checkpoints: int = 4
     """Models kept along the way, evenly spaced, the last one included."""
     seed: int = 0
+    """Of the prompts' order, the samples and the minibatches."""
+    checkpoint_seconds: float = field(default=20.0, metadata={"runtime": True})
+    """Time between two checkpoints of the training state; what a kill can cost."""
     threads: int | None = field(default=None, metadata={"runtime": True})
-    """CPU threads; None lets PyTorch choose."""
+    """Processor threads; none: one per physical core."""
 
     def __post_init__(self) -> None:
+        for name in ("num_updates", "batch_size", "num_epochs", "num_minibatches", "max_new_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.batch_size % self.num_minibatches:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of num_minibatches {self.num_minibatches}"
@@ -243,4 +292,4 @@ class Compare:
     """Prompts whose answers are kept side by side in samples.jsonl."""
     seed: int = 0
     threads: int | None = field(default=None, metadata={"runtime": True})
-    """CPU threads; None lets PyTorch choose."""
+    """Processor threads; none: one per physical core."""

@@ -1,0 +1,120 @@
+"""Conversations and preference pairs as tokens, and batches of them that follow from the step alone.
+
+In: rows of JSON Lines with messages. Out: prompts and completions as lists of tokens. A completion is what
+the model should say: the last assistant message with the end-of-turn token. Where it begins comes from the
+rendered messages, never from a search in text. Sequences longer than the model's context are left out and
+counted, because a cut answer would teach to stop in mid-sentence.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from athanor.core.artifact import read_jsonl
+from athanor.tokenizer.chat_template import encode_conversation
+from athanor.tokenizer.tokenizer import Tokenizer
+
+T = TypeVar("T")
+Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A prompt with a chosen and a rejected completion, as tokens."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of one forward pass in which the two completions share the prompt."""
+        return len(self.prompt) + len(self.chosen) + len(self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Tokens, and which of them the model is trained to say."""
+
+    tokens: list[int]
+    loss_mask: list[bool]
+
+    @property
+    def num_completion_tokens(self) -> int:
+        """Tokens that the loss counts; the first token is never predicted."""
+        return sum(self.loss_mask[1:])
+
+
+def read_rows(path: Path, key: str) -> list[dict[str, Any]]:
+    """The rows of a JSON Lines file; raises ValueError where one lacks `key`."""
+    rows = list(read_jsonl(path))
+    for number, row in enumerate(rows, start=1):
+        if key not in row:
+            raise ValueError(f"{path}: row {number} has no {key!r}; found {sorted(row)}")
+    return rows
+
+
+def read_conversations(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[Conversation], int]:
+    """The conversations of a file, and how many were left out because they are too long or say nothing."""
+    found, left_out = [], 0
+    for row in read_rows(path, "messages"):
+        encoded = encode_conversation(tokenizer, row["messages"])
+        conversation = Conversation(encoded.tokens, encoded.loss_mask)
+        if len(encoded.tokens) > context_length or not conversation.num_completion_tokens:
+            left_out += 1
+        else:
+            found.append(conversation)
+    return found, left_out
+
+
+def read_pairs(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[Pair], list[dict[str, Any]], int]:
+    """The pairs of a file, their rows, and how many were left out because they are too long."""
+    pairs, rows, left_out = [], [], 0
+    for row in read_rows(path, "chosen"):
+        prompt, chosen = split_completion(tokenizer, row["prompt"], row["chosen"])
+        _, rejected = split_completion(tokenizer, row["prompt"], row["rejected"])
+        if len(prompt) + max(len(chosen), len(rejected)) > context_length:
+            left_out += 1
+        else:
+            pairs.append(Pair(prompt, chosen, rejected))
+            rows.append(row)
+    return pairs, rows, left_out
+
+
+def split_completion(tokenizer: Tokenizer, prompt: Sequence[Message], answer: str) -> tuple[list[int], list[int]]:
+    """Tokens of the prompt with the assistant's header, and of the answer with its end of turn."""
+    encoded = encode_conversation(tokenizer, [*prompt, {"role": "assistant", "content": answer}])
+    end = len(encoded.tokens) - encoded.loss_mask[::-1].index(True)
+    begin = end
+    while encoded.loss_mask[begin - 1]:
+        begin -= 1
+    return encoded.tokens[:begin], encoded.tokens[begin:end]
+
+
+def batch_of(step: int, num_rows: int, batch_size: int, seed: int) -> list[int]:
+    """Which rows step number `step` sees: every epoch is a fresh shuffle, and nothing depends on earlier calls.
+
+    >>> sorted(batch_of(0, 5, 3, seed=0) + batch_of(1, 5, 3, seed=0)[:2])
+    [0, 1, 2, 3, 4]
+    """
+    first, last = step * batch_size, (step + 1) * batch_size - 1
+    epochs = range(first // num_rows, last // num_rows + 1)
+    shuffles = {epoch: np.random.default_rng((seed, epoch)).permutation(num_rows) for epoch in epochs}
+    return [int(shuffles[place // num_rows][place % num_rows]) for place in range(first, last + 1)]
+
+
+def micro_batches(rows: Sequence[T], sizes: Sequence[int], most_tokens: int) -> Iterator[list[T]]:
+    """`rows` in order, cut so that the `sizes` of a part add up to `most_tokens` or less (one row at least)."""
+    part: list[T] = []
+    total = 0
+    for row, size in zip(rows, sizes, strict=True):
+        if part and total + size > most_tokens:
+            yield part
+            part, total = [], 0
+        part.append(row)
+        total += size
+    if part:
+        yield part
