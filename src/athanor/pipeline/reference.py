@@ -72,9 +72,8 @@ def command_reference() -> str:
 def field_texts(config: Any) -> dict[str, str]:
     """The text under each field of a dataclass, read from its source, bases included."""
     texts: dict[str, str] = {}
-    cls: Any
     for cls in reversed(config.__mro__):
-        if not dataclasses.is_dataclass(cls):
+        if "__dataclass_fields__" not in vars(cls):
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
         assert isinstance(body, ast.ClassDef)
