@@ -1,0 +1,46 @@
+"""Settings of the tokenizer's steps; imports nothing heavy."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Split = Literal["gpt2", "gpt4", "llama3", "cl100k"]
+"""How text is cut into words before merging; see `pretokenize`."""
+
+NUM_SPECIAL_TOKENS = 6
+SMALLEST_VOCABULARY = 256 + NUM_SPECIAL_TOKENS
+LARGEST_VOCABULARY = 1 << 20  # what the encoder's tables hold
+
+
+@dataclass(frozen=True)
+class TrainTokenizer:
+    """Learn a byte-level BPE vocabulary from the training documents."""
+
+    vocab_size: int = 8192
+    """Tokens in all: 256 bytes, the merges and 6 special tokens."""
+    split: Split = "gpt4"
+    """How text is cut into words: gpt4 (as Llama 3), gpt2, or cl100k (gpt4 as tiktoken cuts it now)."""
+    max_bytes: int = 10_000_000_000
+    """Train on at most about this many bytes of text; of more, a random sample of documents is taken."""
+    sample: str = "The furnace keeps one even heat; tokenization merges the most frequent pairs first."
+    """A sentence whose merges are written to sample.json, step by step."""
+    seed: int = 0
+    """Chooses the sample of documents where there are more than max_bytes."""
+    workers: int = field(default=1, metadata={"runtime": True})
+    """Threads that count words; changes the speed, never the result."""
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_VOCABULARY <= self.vocab_size <= LARGEST_VOCABULARY:
+            raise ValueError(
+                f"vocab_size is {self.vocab_size}; choose {SMALLEST_VOCABULARY} (bytes and special tokens only) "
+                f"to {LARGEST_VOCABULARY}"
+            )
+        if self.max_bytes < 1:
+            raise ValueError(f"max_bytes is {self.max_bytes}; choose at least 1")
+
+
+@dataclass(frozen=True)
+class TokenizeDocuments:
+    """Turn documents into token shards, the form that training reads."""
+
+    workers: int = field(default=1, metadata={"runtime": True})
+    """Processes to use; changes the speed, never the result."""
