@@ -235,7 +235,7 @@ class Ppo:
     warmup_share: float = 0.1
     """Share of the updates in which the rate climbs to its peak."""
     decay_share: float = 0.3
-    """Share of the updates, at the end, in which the rate falls to zero."""
+    """Share of the updates, at the end, in which the rate falls to a tenth of its peak."""
     value_network: Literal["shared", "own"] = "shared"
     """shared: a linear head on the policy's trunk; own: a second trunk, which starts as the SFT model."""
     clip: float = 0.2

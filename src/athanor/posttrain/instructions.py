@@ -9,7 +9,6 @@ one by one and the metrics say so. Phrasings of the questions are in `phrasings.
 gets, and where it goes, follows from hashes, so that the same pages always give the same files.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from athanor.data.warc import read_pages, warc_files
 from athanor.posttrain.config import Instructions
 from athanor.posttrain.documented import Answer, documented_names
 from athanor.posttrain.passages import passages
+from athanor.posttrain.splits import deal, hashed, normalised
 
 TRAINING_SPLITS = ("sft", "preference", "gold")
 SPLITS = (*TRAINING_SPLITS, "test")
@@ -162,21 +162,21 @@ def split(train: Sequence[Pair], test: Sequence[Pair], config: Instructions) -> 
         "preference": config.preference_share,
         "gold": config.gold_share,
     }
-    by_page = _fill(train, shares, config.seed, "page")
+    by_page = deal(train, shares, config.seed, "page")
     if test and all(by_page[name] for name in TRAINING_SPLITS):
         return by_page | {"test": list(test)}, "page"
     warn("too few pages to split by page: pairs of one page stand in several files")
     everything = [*train, *test]
     test_share = len(test) / len(everything) or DEFAULT_TEST_SHARE
     shares = {name: share * (1 - test_share) for name, share in shares.items()} | {"test": test_share}
-    by_pair = _fill(everything, shares, config.seed, "name")
+    by_pair = deal(everything, shares, config.seed, "name")
     return by_pair, "pair"
 
 
 def conversation(pair: Pair, seed: int) -> dict[str, Any]:
     """One row of a file: the question in one of the phrasings for its kind, and the answer."""
     choices = phrasings()[pair["kind"]]
-    question = choices[_hash(seed, "phrasing", pair["name"]) % len(choices)]
+    question = choices[hashed(seed, "phrasing", pair["name"]) % len(choices)]
     question = question.replace("{name}", pair["name"]).replace("{title}", pair["title"])
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": pair["answer"]}]
     return {"messages": messages} | {key: pair[key] for key in ("name", "kind", "url", "page")}
@@ -188,11 +188,6 @@ def phrasings() -> dict[str, list[str]]:
     text = files("athanor.posttrain").joinpath("phrasings.json").read_text(encoding="utf-8")
     loaded: dict[str, list[str]] = json.loads(text)
     return loaded
-
-
-def normalised(text: str) -> str:
-    """`text` without case, punctuation and spacing, for telling whether two texts are the same."""
-    return " ".join("".join(c if c.isalnum() or c in "._" else " " for c in text.lower()).split()).strip(".")
 
 
 def _first_of_each(pairs: Sequence[Pair], boilerplate: set[str], dropped: list[dict[str, str]]) -> list[Pair]:
@@ -215,33 +210,9 @@ def _first_of_each(pairs: Sequence[Pair], boilerplate: set[str], dropped: list[d
     return kept
 
 
-def _fill(pairs: Sequence[Pair], shares: Mapping[str, float], seed: int, by: str) -> dict[str, list[Pair]]:
-    """The pairs dealt out to the splits, all of one `by` (page or name) together, in proportion to `shares`.
-
-    Groups come in the order of their hashes, and each goes where most is missing; so every split gets
-    something as soon as there are as many groups as splits.
-    """
-    groups: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        groups.setdefault(pair[by], []).append(pair)
-    filled: dict[str, list[Pair]] = {name: [] for name in shares}
-    wanted = {name: share for name, share in shares.items() if share > 0}
-    total = 0
-    for key in sorted(groups, key=lambda key: _hash(seed, "split", key)):
-        total += len(groups[key])
-        target = max(wanted, key=lambda name: (not filled[name], wanted[name] * total - len(filled[name])))
-        filled[target] += groups[key]
-    return {name: sorted(split, key=lambda pair: (pair["page"], pair["name"])) for name, split in filled.items()}
-
-
 def _smallest_hashes(pairs: Sequence[Pair], at_most: int, seed: int) -> list[Pair]:
-    return sorted(pairs, key=lambda pair: _hash(seed, "keep", pair["name"]))[:at_most]
+    return sorted(pairs, key=lambda pair: hashed(seed, "keep", pair["name"]))[:at_most]
 
 
 def _drop(pair: Pair, reason: str) -> dict[str, str]:
     return {"name": pair["name"], "reason": reason, "page": pair["page"]}
-
-
-def _hash(seed: int, purpose: str, text: str) -> int:
-    """A number that looks random and depends on the arguments alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{text}".encode()).digest()[:8])

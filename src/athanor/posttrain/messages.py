@@ -86,11 +86,10 @@ def read_pairs(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[l
 
 def split_completion(tokenizer: Tokenizer, prompt: Sequence[Message], answer: str) -> tuple[list[int], list[int]]:
     """Tokens of the prompt with the assistant's header, and of the answer with its end of turn."""
-    encoded = encode_conversation(tokenizer, [*prompt, {"role": "assistant", "content": answer}])
-    end = len(encoded.tokens) - encoded.loss_mask[::-1].index(True)
-    begin = end
-    while encoded.loss_mask[begin - 1]:
-        begin -= 1
+    messages = [*prompt, {"role": "assistant", "content": answer}]
+    encoded = encode_conversation(tokenizer, messages, loss_on="last_completion")
+    begin = encoded.loss_mask.index(True)
+    end = len(encoded.loss_mask) - encoded.loss_mask[::-1].index(True)
     return encoded.tokens[:begin], encoded.tokens[begin:end]
 
 

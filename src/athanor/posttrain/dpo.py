@@ -1,0 +1,111 @@
+"""Direct preference optimisation: learning from pairs without a reward model (Rafailov et al. 2023).
+
+In: the SFT model, which is start and reference, and preference pairs. Out: a model folder, and models along
+the way in `checkpoints/<step>`. The reference's log-probabilities are computed once and stored. The two
+completions of a pair share the computation of their prompt. The implicit reward of an answer is beta times
+its log-ratio to the reference.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from athanor.core.artifact import WORK, read_json, write_json
+from athanor.model.transformer import Transformer
+from athanor.posttrain.config import Dpo
+from athanor.posttrain.flat import device_of, pair_log_probabilities
+from athanor.posttrain.losses import dpo_loss
+from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
+from athanor.posttrain.model_folder import checkpoint_steps, load_policy, save_policy
+from athanor.posttrain.reward_model import wilson_interval
+from athanor.train.trainer import Share, fit
+
+
+def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Train on `proxy.jsonl`; accuracy of the implicit reward on `held_out.jsonl`."""
+    model, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
+    context_length = model.config.context_length
+    path = inputs["preferences"] / "proxy.jsonl"
+    train, _, too_long = read_pairs(path, tokenizer, context_length)
+    held_out, _, _ = read_pairs(inputs["preferences"] / "held_out.jsonl", tokenizer, context_length)
+    if not train or not held_out:
+        raise ValueError(f"{path}: {len(train)} pairs to learn from and {len(held_out)} held out; both need one")
+    reference_P2, held_out_reference_P2 = (
+        _reference(model, pairs, config.micro_batch_tokens, out / WORK / f"reference-{name}.json")
+        for name, pairs in (("proxy", train), ("held_out", held_out))
+    )
+    settings = config.fit(len(train))
+    kept_steps = checkpoint_steps(settings.num_steps, config.num_checkpoints)
+
+    def shares(step: int) -> Iterator[Share]:
+        batch = batch_of(step, len(train), config.batch_size, config.seed)
+        sizes = [train[i].num_tokens for i in batch]
+        for part in micro_batches(batch, sizes, config.micro_batch_tokens):
+            yield _share(model, [train[i] for i in part], reference_P2[part], config, len(batch))
+
+    def after_step(done: int) -> dict[str, float]:
+        if done in kept_steps:
+            save_policy(model, tokenizer, out / "checkpoints" / str(done))
+        return {}
+
+    fitted = fit(model, shares, settings, out, after_step=after_step, label="dpo")
+    ratios_P2 = log_probabilities(model, held_out, config.micro_batch_tokens) - held_out_reference_P2
+    right = (ratios_P2[:, 0] > ratios_P2[:, 1]).float()
+    save_policy(model, tokenizer, out)
+    return {
+        "loss_name": config.loss,
+        "pairs": len(train),
+        "pairs_too_long": too_long,
+        "steps": settings.num_steps,
+        "checkpoints": [*kept_steps, settings.num_steps],
+        "tokens": fitted.num_tokens,
+        "tokens_per_second": round(fitted.tokens_per_second, 1),
+        "loss": fitted.loss,
+        "held_out_loss": float(_losses(ratios_P2, held_out, config).mean()),
+        "held_out_accuracy": float(right.mean()),
+        "held_out_accuracy_interval": wilson_interval(float(right.sum()), len(right)),
+        "held_out_margin": config.beta * float((ratios_P2[:, 0] - ratios_P2[:, 1]).mean()),
+        "held_out_pairs": len(held_out),
+    }
+
+
+@torch.no_grad()
+def log_probabilities(model: Transformer, pairs: Sequence[Pair], micro_batch_tokens: int) -> Tensor:
+    """Log-probabilities [P, 2] of all chosen and rejected completions."""
+    parts = micro_batches(pairs, [pair.num_tokens for pair in pairs], micro_batch_tokens)
+    return torch.cat([pair_log_probabilities(model, part) for part in parts])
+
+
+def _share(model: Transformer, pairs: Sequence[Pair], reference_P2: Tensor, config: Dpo, batch_size: int) -> Share:
+    """One forward pass's part of the batch's mean loss, with the implicit rewards."""
+    ratios_P2 = pair_log_probabilities(model, pairs) - reference_P2
+    loss = _losses(ratios_P2, pairs, config).sum() / batch_size
+    rewards_P2 = config.beta * ratios_P2.detach()
+    numbers = {
+        "accuracy": float((rewards_P2[:, 0] > rewards_P2[:, 1]).float().sum()) / batch_size,
+        "chosen_reward": float(rewards_P2[:, 0].sum()) / batch_size,
+        "rejected_reward": float(rewards_P2[:, 1].sum()) / batch_size,
+    }
+    return Share(loss, sum(pair.num_tokens for pair in pairs), numbers)
+
+
+def _losses(ratios_P2: Tensor, pairs: Sequence[Pair], config: Dpo) -> Tensor:
+    lengths_P2 = torch.tensor([(len(pair.chosen), len(pair.rejected)) for pair in pairs], device=ratios_P2.device)
+    return dpo_loss(
+        ratios_P2[:, 0],
+        ratios_P2[:, 1],
+        lengths_P2,
+        loss=config.loss,
+        beta=config.beta,
+        label_smoothing=config.label_smoothing or 0.0,
+    )
+
+
+def _reference(model: Transformer, pairs: Sequence[Pair], micro_batch_tokens: int, kept: Path) -> Tensor:
+    """The reference's log-probabilities [P, 2], computed before the first step and stored."""
+    if not kept.exists():
+        write_json(kept, log_probabilities(model, pairs, micro_batch_tokens).tolist())
+    return torch.tensor(read_json(kept), device=device_of(model))

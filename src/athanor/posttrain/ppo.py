@@ -1,0 +1,338 @@
+"""Proximal policy optimisation against a reward model (Schulman et al. 2017; Ouyang et al. 2022).
+
+In: the SFT model, which is start and reference, a reward model, and conversations for their prompts. Out: a
+model folder, models along the way in `checkpoints/<update>`, and the course of every number in
+metrics.jsonl. One update: sample answers, score them at the last token, subtract the KL penalty per token,
+estimate advantages, then take a few clipped steps.
+
+Scores are shifted and scaled so that the SFT model's own answers have mean 0 and deviation 1 (Ziegler et al.
+2019), measured on the first update's answers, which are the SFT model's. An update depends on the weights
+before it and its number alone, so a killed run continues to the same bytes.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from athanor.core import console
+from athanor.core.artifact import WORK
+from athanor.core.tracker import Tracker, read_metrics
+from athanor.evaluation.answers import question
+from athanor.model.transformer import Transformer
+from athanor.posttrain import losses
+from athanor.posttrain.advantages import (
+    advantages_and_returns,
+    explained_variance,
+    masked_mean,
+    token_rewards,
+    whiten,
+)
+from athanor.posttrain.config import AdaptiveKL, FixedKL, Ppo
+from athanor.posttrain.flat import completion_hidden_states, device_of, log_probabilities, padded
+from athanor.posttrain.kl import adapted_kl_coefficient, kl_estimate
+from athanor.posttrain.messages import batch_of, micro_batches, read_rows
+from athanor.posttrain.model_folder import checkpoint_steps, load_policy, load_reward_model, save_policy
+from athanor.posttrain.rollout import (
+    Critic,
+    Episode,
+    TokenNumbers,
+    completions,
+    sample_episodes,
+    scores_of,
+    token_numbers,
+)
+from athanor.posttrain.splits import hashed
+from athanor.tokenizer.chat_template import encode_prompt
+from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.train import checkpoint
+from athanor.train.config import AdamW, Schedule
+from athanor.train.optim import Optimizer, clip_gradients
+from athanor.train.schedule import rate
+
+# B episodes, T completion tokens padded on the right
+
+PROMPTS = "preference.jsonl"  # of the conversations: the prompts DPO's pairs are made from too
+LR_FLOOR = 0.1  # share of the peak left in the last update: with few updates none is to be wasted
+RECENT = 0.2  # share of the updates, at the end, over which the step's metrics are means
+
+
+@dataclass
+class State:
+    """All that one update passes to the next."""
+
+    policy: Transformer
+    critic: Critic
+    optimizers: dict[str, Optimizer]
+    kl_coefficient: float
+    score_mean: float = 0.0
+    score_deviation: float = 1.0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and optimizer states by name."""
+        found: dict[str, Tensor] = {f"model/policy/{name}": p for name, p in self.policy.named_parameters()}
+        found |= {f"model/critic/{name}": p for name, p in self.critic.named_parameters()}
+        for kind, optimizer in self.optimizers.items():
+            found |= {f"optimizer/{kind}/{name}": tensor for name, tensor in optimizer.state().items()}
+        return found
+
+    def values(self) -> dict[str, float]:
+        """The plain numbers."""
+        return {
+            "kl_coefficient": self.kl_coefficient,
+            "score_mean": self.score_mean,
+            "score_deviation": self.score_deviation,
+        }
+
+    def load(self, found: checkpoint.Checkpoint) -> None:
+        """Continue from a checkpoint."""
+        with torch.no_grad():
+            for kind, module in (("policy", self.policy), ("critic", self.critic)):
+                for name, parameter in module.named_parameters():
+                    parameter.copy_(found.tensors[f"model/{kind}/{name}"])
+        for kind, optimizer in self.optimizers.items():
+            prefix = f"optimizer/{kind}/"
+            optimizer.load_state(
+                {name.removeprefix(prefix): t for name, t in found.tensors.items() if name.startswith(prefix)}
+            )
+        for name, value in found.values.items():
+            setattr(self, name, value)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The episodes of one update with everything the steps learn from."""
+
+    episodes: list[Episode]
+    numbers: TokenNumbers
+    advantages_BT: Tensor
+    returns_BT: Tensor
+
+
+def run(config: Ppo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Optimise the policy for `config.num_updates` updates, continuing an earlier attempt."""
+    policy, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
+    reference, _ = load_policy(inputs["model"], config.precision, config.threads)
+    reference.requires_grad_(False)
+    reward_model = load_reward_model(inputs["reward_model"])
+    prompts, too_long = read_prompts(inputs["conversations"] / PROMPTS, tokenizer, policy.config.context_length)
+    state = begin(config, policy, inputs["model"])
+    found = checkpoint.load_latest(out / WORK / "checkpoints")
+    done = 0
+    if found is not None:
+        state.load(found)
+        done = found.step
+        console.say(f"  ppo: continuing after update {done} of {config.num_updates}")
+    kept_updates = checkpoint_steps(config.num_updates, config.num_checkpoints)
+    saved = time.monotonic()
+    with (
+        Tracker(out, resume_step=done if done else -1) as tracker,
+        console.progress("ppo", config.num_updates, "updates") as shown,
+    ):
+        shown.update(done)
+        for update in range(done, config.num_updates):
+            chosen = batch_of(update, len(prompts), config.batch_size, config.seed)
+            numbers = one_update(
+                config, state, reference, reward_model, tokenizer, [prompts[i] for i in chosen], update
+            )
+            tracker.log(update + 1, **numbers)
+            if update + 1 in kept_updates:
+                save_policy(policy, tokenizer, out / "checkpoints" / str(update + 1))
+            if update + 1 == config.num_updates or time.monotonic() - saved >= config.checkpoint_seconds:
+                checkpoint.save(out / WORK / "checkpoints", update + 1, state.tensors(), state.values())
+                saved = time.monotonic()
+            shown.update(update + 1)
+            shown.note(f"score {numbers['score']:.2f}, kl {numbers['kl']:.2f}")
+    save_policy(policy, tokenizer, out)
+    return {
+        "prompts": len(prompts),
+        "prompts_too_long": too_long,
+        "updates": config.num_updates,
+        "episodes": config.num_updates * config.batch_size,
+        "checkpoints": [*kept_updates, config.num_updates],
+        "kl_coefficient": state.kl_coefficient,
+        "score_mean": state.score_mean,
+        "score_deviation": state.score_deviation,
+        **_summary(read_metrics(out), config.num_updates),
+    }
+
+
+def begin(config: Ppo, policy: Transformer, folder: Path) -> State:
+    """The state before the first update."""
+    trunk = load_policy(folder, config.precision, config.threads)[0] if config.value_network == "own" else None
+    critic = Critic(policy.config.d_model, trunk, device_of(policy))
+    penalty = config.kl_penalty
+    return State(
+        policy,
+        critic,
+        {
+            "policy": Optimizer(policy, AdamW(lr_peak=config.lr_peak, weight_decay=0.0), None),
+            "critic": Optimizer(
+                critic, AdamW(lr_peak=config.lr_peak, head_lr_peak=config.value_lr_peak, weight_decay=0.0), None
+            ),
+        },
+        penalty.coefficient if isinstance(penalty, FixedKL) else penalty.initial,
+    )
+
+
+def one_update(
+    config: Ppo,
+    state: State,
+    reference: Transformer,
+    reward_model: tuple[Transformer, Tensor],
+    tokenizer: Tokenizer,
+    prompts: Sequence[list[int]],
+    update: int,
+) -> dict[str, float]:
+    """Sample, score, learn; changes `state` and returns the numbers of the update."""
+    seed = hashed(config.seed, "episodes", str(update))
+    started = time.monotonic()
+    episodes = sample_episodes(state.policy, tokenizer, prompts, config.max_new_tokens, seed)
+    sampled = time.monotonic()
+    scores_B = scores_of(reward_model, tokenizer, episodes, config.micro_batch_tokens)
+    if update == 0:
+        state.score_mean = float(scores_B.mean())
+        state.score_deviation = max(float(scores_B.std(correction=0)), 1e-6)
+    batch, reported = learnable(config, state, reference, episodes, scores_B)
+    learned = learn(config, state, batch, update)
+    if isinstance(config.kl_penalty, AdaptiveKL):
+        gain = len(episodes) / config.kl_penalty.horizon
+        state.kl_coefficient = adapted_kl_coefficient(
+            state.kl_coefficient, reported["kl"], config.kl_penalty.target, gain
+        )
+    num_tokens = sum(len(episode.completion) for episode in episodes)
+    return {
+        **reported,
+        **learned,
+        "sampling_tokens_per_second": round(num_tokens / (sampled - started), 1),
+        "update_seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def learnable(
+    config: Ppo, state: State, reference: Transformer, episodes: list[Episode], scores_B: Tensor
+) -> tuple[Batch, dict[str, float]]:
+    """Rewards, advantages and returns of the episodes, and the numbers that describe them."""
+    numbers = token_numbers(state.policy, reference, state.critic, episodes, config.micro_batch_tokens)
+    mask_BT = numbers.mask_BT
+    ended_B = torch.tensor([episode.ended for episode in episodes])
+    normal_B = (scores_B - state.score_mean) / state.score_deviation - config.missing_end_penalty * (~ended_B).float()
+    normal_B = normal_B.to(mask_BT.device)
+    kl_BT = kl_estimate(numbers.log_probabilities_BT, numbers.reference_BT, config.kl_estimator)  # 0 in padding
+    rewards_BT = token_rewards(normal_B, mask_BT.sum(1) - 1, kl_BT, state.kl_coefficient)
+    reward = float(rewards_BT.sum(1).mean())
+    if config.whiten_rewards:
+        rewards_BT = whiten(rewards_BT, mask_BT, shift_mean=False)
+    advantages_BT, returns_BT = advantages_and_returns(
+        rewards_BT, numbers.values_BT, config.discount, config.gae_lambda
+    )
+    batch = Batch(episodes, numbers, whiten(advantages_BT, mask_BT), returns_BT)
+    return batch, {
+        "score": float(scores_B.mean()),
+        "normalised_score": float(normal_B.mean()),
+        "reward": reward,
+        "kl": float(kl_BT.sum(1).mean()),
+        "kl_coefficient": state.kl_coefficient,
+        "entropy": numbers.entropy,
+        "length": fmean(len(episode.completion) for episode in episodes),
+        "ends": float(ended_B.float().mean()),
+        "explained_variance": float(explained_variance(numbers.values_BT, returns_BT, mask_BT)),
+        "sampler_gap": numbers.sampler_gap,
+    }
+
+
+def learn(config: Ppo, state: State, batch: Batch, update: int) -> dict[str, float]:
+    """The clipped steps on one batch of episodes; means of their numbers."""
+    schedule = Schedule(warmup_share=config.warmup_share, decay_share=config.decay_share, floor=LR_FLOOR)
+    lr_share = rate(update, config.num_updates, schedule)
+    parameters = [p for m in (state.policy, state.critic) for p in m.parameters() if p.requires_grad]
+    logged: list[dict[str, float]] = []
+    for rows in _minibatches(config, len(batch.episodes), update):
+        numbers = _add_gradients(config, state, batch, rows)
+        if config.max_policy_kl is not None and numbers["policy_kl"] > config.max_policy_kl:
+            for parameter in parameters:
+                parameter.grad = None
+            break
+        numbers["gradient_norm"] = clip_gradients(parameters, config.clip_norm)
+        for optimizer in state.optimizers.values():
+            optimizer.step(lr_share)
+        logged.append(numbers)
+    means = {name: fmean(numbers[name] for numbers in logged) for name in logged[0]} if logged else {}
+    return {**means, "optimizer_steps": len(logged), "learning_rate": lr_share * config.lr_peak}
+
+
+def _minibatches(config: Ppo, num_episodes: int, update: int) -> Iterator[list[int]]:
+    """Which episodes each step of an update learns from: every pass in an order of its own."""
+    size = num_episodes // config.num_minibatches
+    for epoch in range(config.num_epochs):
+        order = np.random.default_rng((config.seed, update, epoch)).permutation(num_episodes).tolist()
+        for start in range(0, num_episodes, size):
+            yield order[start : start + size]
+
+
+def _add_gradients(config: Ppo, state: State, batch: Batch, rows: list[int]) -> dict[str, float]:
+    """Gradients of the minibatch's mean loss over its tokens, added over forward passes; the numbers beside it."""
+    sizes = [batch.episodes[i].num_tokens for i in rows]
+    total = sum(len(batch.episodes[i].completion) for i in rows)
+    sums: dict[str, float] = {}
+    for part in micro_batches(rows, sizes, config.micro_batch_tokens):
+        episodes = [batch.episodes[i] for i in part]
+        lengths = [len(episode.completion) for episode in episodes]
+        answers = completions(episodes)
+        hidden_ND = completion_hidden_states(state.policy, [e.prompt for e in episodes], answers)
+        new_BT, mask_BT = padded(log_probabilities(state.policy, hidden_ND, answers), lengths)
+        values_BT, _ = padded(state.critic(episodes, hidden_ND), lengths)
+        old_BT, old_values_BT, advantages_BT, returns_BT = (
+            tensor[part, : mask_BT.shape[1]]
+            for tensor in (
+                batch.numbers.log_probabilities_BT,
+                batch.numbers.values_BT,
+                batch.advantages_BT,
+                batch.returns_BT,
+            )
+        )
+        policy_loss = losses.policy_loss(new_BT, old_BT, advantages_BT, mask_BT, config.clip)
+        value_loss = losses.value_loss(values_BT, old_values_BT, returns_BT, mask_BT, config.value_clip)
+        share = sum(lengths) / total
+        torch.autograd.backward((policy_loss + config.value_weight * value_loss) * share)
+        with torch.no_grad():
+            policy_kl = masked_mean(kl_estimate(old_BT, new_BT, "k3"), mask_BT)
+            clipped = losses.clip_fraction(new_BT, old_BT, advantages_BT, mask_BT, config.clip)
+            value_clipped = losses.value_clip_fraction(values_BT, old_values_BT, returns_BT, mask_BT, config.value_clip)
+        for name, number in {
+            "policy_loss": policy_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "policy_kl": policy_kl,
+            "clip_fraction": clipped,
+            "value_clip_fraction": value_clipped,
+        }.items():
+            sums[name] = sums.get(name, 0.0) + float(number) * share
+    return sums
+
+
+def read_prompts(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[list[int]], int]:
+    """Prompts as tokens, and how many were left out because they leave no room for an answer.
+
+    Raises ValueError where none is left.
+    """
+    encoded = [encode_prompt(tokenizer, question(row)) for row in read_rows(path, "messages")]
+    prompts = [prompt for prompt in encoded if len(prompt) < context_length]
+    if not prompts:
+        raise ValueError(f"{path}: no prompt shorter than the model's context of {context_length} tokens")
+    return prompts, len(encoded) - len(prompts)
+
+
+def _summary(rows: Sequence[Mapping[str, Any]], num_updates: int) -> dict[str, Any]:
+    """Means over the last updates, and the first update's numbers, which are the SFT model's."""
+    recent = rows[-max(1, round(RECENT * num_updates)) :]
+    names = ("score", "reward", "kl", "entropy", "length", "ends", "explained_variance", "clip_fraction")
+    last = {name: fmean(row[name] for row in recent if row.get(name) is not None) for name in names}
+    first = {name: rows[0][name] for name in ("score", "reward", "length", "ends")}
+    gap = max(row["sampler_gap"] for row in rows)
+    return {**last, "first_update": first, "sampler_gap": gap}

@@ -1,0 +1,136 @@
+"""Supervised fine-tuning: the base model learns to answer.
+
+In: a base model and conversations. Out: a model folder, the held-out loss over the steps, and answers to
+held-out prompts before and after. The loss is the mean over all completion tokens of a batch (answers and
+their ends of turn), however the batch is cut into forward passes; prompts cost nothing. Conversations lie
+end to end and none sees another. A batch with nothing to learn is an error, never a loss of 0.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from athanor.core.artifact import WORK, read_json, read_jsonl, write_json, write_jsonl
+from athanor.evaluation.answers import answer, documented_answer, question, spread
+from athanor.model.transformer import Transformer
+from athanor.posttrain.config import Sft
+from athanor.posttrain.flat import hidden_states
+from athanor.posttrain.messages import Conversation, batch_of, micro_batches, read_conversations
+from athanor.posttrain.model_folder import load_policy, save_policy
+from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.train.loss import cross_entropy
+from athanor.train.trainer import Share, fit
+
+
+def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Fine-tune the model of `inputs["model"]` on `sft.jsonl`; held-out numbers come from `test.jsonl`."""
+    model, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
+    data = inputs["conversations"]
+    context_length = model.config.context_length
+    train, too_long = read_conversations(data / "sft.jsonl", tokenizer, context_length)
+    if not train:
+        raise ValueError(f"{data / 'sft.jsonl'}: no conversation of at most {context_length} tokens to learn from")
+    held_out, _ = read_conversations(data / "test.jsonl", tokenizer, context_length)
+    held_out = spread(held_out, config.num_held_out)
+    before = _before(config, model, tokenizer, data, held_out, out / WORK / "before.json")
+    settings = config.fit(len(train))
+
+    def shares(step: int) -> Iterator[Share]:
+        rows = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
+        return sft_shares(model, rows, config.micro_batch_tokens)
+
+    def after_step(done: int) -> dict[str, float]:
+        if not held_out or (done % config.evaluate_every and done != settings.num_steps):
+            return {}
+        return {"held_out_loss": held_out_loss(model, held_out, config.micro_batch_tokens)}
+
+    fitted = fit(model, shares, settings, out, after_step=after_step, label="sft")
+    model.compute_dtype = torch.float32
+    after = _answers(config, model, tokenizer, data)
+    write_jsonl(out / "samples.jsonl", _samples(config, data, before["answers"], after, settings.num_steps))
+    save_policy(model, tokenizer, out)
+    final_loss = held_out_loss(model, held_out, config.micro_batch_tokens) if held_out else None
+    return {
+        "conversations": len(train),
+        "conversations_too_long": too_long,
+        "steps": settings.num_steps,
+        "epochs": round(settings.num_steps * config.batch_size / len(train), 3),
+        "tokens": fitted.num_tokens,
+        "tokens_per_second": round(fitted.tokens_per_second, 1),
+        "loss": fitted.loss,
+        "held_out_loss_before": before["held_out_loss"],
+        "held_out_loss": final_loss,
+        "held_out_conversations": len(held_out),
+    }
+
+
+def sft_shares(model: Transformer, rows: Sequence[Conversation], micro_batch_tokens: int) -> Iterator[Share]:
+    """The losses of one batch's forward passes, which add up to its mean over completion tokens.
+
+    Raises ValueError where the loss mask leaves nothing in the whole batch.
+    """
+    total = sum(row.num_completion_tokens for row in rows)
+    if total == 0:
+        raise ValueError(f"no token of these {len(rows)} conversations is in the loss: every label is masked")
+    for part in micro_batches(rows, [len(row.tokens) for row in rows], micro_batch_tokens):
+        num_tokens = sum(len(row.tokens) for row in part)
+        if any(row.num_completion_tokens for row in part):
+            yield Share(_summed_loss(model, part) / total, num_tokens)
+
+
+@torch.no_grad()
+def held_out_loss(model: Transformer, rows: Sequence[Conversation], micro_batch_tokens: int) -> float:
+    """Mean loss over the completion tokens of `rows`, in nats."""
+    parts = micro_batches(rows, [len(row.tokens) for row in rows], micro_batch_tokens)
+    summed = sum(float(_summed_loss(model, part)) for part in parts)
+    return summed / sum(row.num_completion_tokens for row in rows)
+
+
+def _summed_loss(model: Transformer, rows: Sequence[Conversation]) -> Tensor:
+    """Negative log-probability of the completion tokens of `rows`, added up."""
+    hidden_ND = hidden_states(model, [row.tokens for row in rows])
+    places, targets, start = [], [], 0
+    for row in rows:
+        learned = [i for i in range(1, len(row.tokens)) if row.loss_mask[i]]
+        places += [start + i - 1 for i in learned]  # a token is predicted from the one before
+        targets += [row.tokens[i] for i in learned]
+        start += len(row.tokens)
+    device = hidden_ND.device
+    weights = torch.ones(len(targets), device=device)
+    return cross_entropy(
+        hidden_ND[torch.tensor(places, device=device)], model.head_weight, torch.tensor(targets, device=device), weights
+    )
+
+
+def _before(
+    config: Sft, model: Transformer, tokenizer: Tokenizer, data: Path, held_out: Sequence[Conversation], kept: Path
+) -> dict[str, Any]:
+    """Loss and answers of the base model, computed once: later starts load weights that have changed."""
+    if not kept.exists():
+        loss = held_out_loss(model, held_out, config.micro_batch_tokens) if held_out else None
+        write_json(kept, {"held_out_loss": loss, "answers": _answers(config, model, tokenizer, data)})
+    found: dict[str, Any] = read_json(kept)
+    return found
+
+
+def _sample_rows(config: Sft, data: Path) -> list[dict[str, Any]]:
+    return spread(list(read_jsonl(data / "test.jsonl")), config.num_samples)
+
+
+def _answers(config: Sft, model: Transformer, tokenizer: Tokenizer, data: Path) -> list[str]:
+    """The model's most likely answers to some held-out prompts."""
+    rows = _sample_rows(config, data)
+    return [a.text for a in answer(tokenizer, model, rows, max_new_tokens=config.max_new_tokens, seed=config.seed)]
+
+
+def _samples(
+    config: Sft, data: Path, before: Sequence[str], after: Sequence[str], last_step: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of samples.jsonl: each prompt with the answer at step 0, then each with the last one."""
+    for step, answers in ((0, before), (last_step, after)):
+        for row, completion in zip(_sample_rows(config, data), answers, strict=True):
+            shown = {"prompt": question(row), "documented": documented_answer(row)}
+            yield {"step": step, **shown, "completion": completion}
