@@ -1,0 +1,102 @@
+"""Personal data masked: e-mail addresses, public IP addresses and, on request, telephone numbers.
+
+In: a text. Out: the text with each find replaced by one that belongs to nobody (RFC 2606, 3849, 5737; the
+555-01xx numbers), and a count by kind. Private and local IP addresses stay, since documentation is full of
+them and they name no one. Names, streets and document numbers are left out.
+"""
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+
+EMAILS = ("email@example.com", "first.last@example.org")
+IPV4 = ("192.0.2.1", "198.51.100.2", "203.0.113.3")
+IPV6 = ("2001:db8::1", "2001:db8::2")
+PHONES = ("+1 202 555 0100", "+1 202 555 0199")
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+# The look-ahead bounds the work on long runs without an "@"; 64 is the longest local part of RFC 5321.
+_EMAIL = re.compile(rf"\b(?=[^\s@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}")
+_OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
+_IPV4_ANYWHERE = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}", re.ASCII)
+_IPV4 = re.compile(rf"(?<![\d.]){_IPV4_ANYWHERE.pattern}(?!\d|\.\d)", re.ASCII)
+_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:|:){2,7}(?:[0-9a-fA-F]{1,4})?(?![\w:])")
+_GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")  # all that has been given out
+_PHONE = re.compile(
+    r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]?\d{2,4}){2,3}"
+    r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}-\d{3}-\d{4})(?![\w-])"
+)
+
+
+@dataclass(frozen=True)
+class Pii:
+    """What to mask."""
+
+    emails: bool = True
+    """Mask e-mail addresses."""
+    ipv4: bool = True
+    """Mask public IPv4 addresses."""
+    ipv4_in_longer_numbers: bool = False
+    """Mask also what looks like an address inside a longer dotted number (a version, a section), as FineWeb did."""
+    ipv6: bool = True
+    """Mask public IPv6 addresses."""
+    phones: bool = False
+    """Mask telephone numbers: with a country code, or in the North American form. May hit other numbers."""
+
+
+def mask(text: str, rule: Pii) -> tuple[str, Counter[str]]:
+    """`text` with personal data replaced, and how many of each kind (email, ipv4, ipv6, phone).
+
+    >>> mask("mail ada@lovelace.org or 8.8.8.8, not 127.0.0.1", Pii())
+    ('mail email@example.com or 192.0.2.1, not 127.0.0.1', Counter({'email': 1, 'ipv4': 1}))
+    """
+    found: Counter[str] = Counter()
+    if rule.emails and "@" in text:
+        text = _replaced(text, _EMAIL, EMAILS, lambda _: True, "email", found)
+    if rule.ipv4:
+        pattern = _IPV4_ANYWHERE if rule.ipv4_in_longer_numbers else _IPV4
+        text = _replaced(text, pattern, IPV4, _is_public_ipv4, "ipv4", found)
+    if rule.ipv6 and ("::" in text or text.count(":") >= 7):
+        text = _replaced(text, _IPV6, IPV6, _is_public_ipv6, "ipv6", found)
+    if rule.phones:
+        text = _replaced(text, _PHONE, PHONES, lambda _: True, "phone", found)
+    return text, found
+
+
+def _replaced(
+    text: str,
+    pattern: re.Pattern[str],
+    replacements: tuple[str, ...],
+    counts: Callable[[str], bool],
+    kind: str,
+    found: Counter[str],
+) -> str:
+    """`text` with matches replaced in turn; the turn begins anew in each document, so order does not matter."""
+    turn = cycle(replacements)
+
+    def replacement(match: re.Match[str]) -> str:
+        if not counts(match.group()):
+            return match.group()
+        found[kind] += 1
+        return next(turn)
+
+    return pattern.sub(replacement, text)
+
+
+def _is_public_ipv4(text: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(text).is_global
+    except ValueError:
+        return False
+
+
+def _is_public_ipv6(text: str) -> bool:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return address in _GLOBAL_IPV6 and address.is_global
