@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LONGEST_PLAIN = 1024  # positions up to which writing out all scores is affordable
+
 
 class Layout(Protocol):
     """Positions of the tokens of one forward pass, and what each of them sees."""
@@ -76,9 +78,27 @@ def shared_prompt(triples: Sequence[tuple[int, int, int]], device: torch.device 
 
 def scaled_dot_product(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
     """Causal attention over rows of equal length, [B, H, T, K]."""
+    if q_BHTK.device.type == "cpu" and q_BHTK.dtype == torch.bfloat16 and q_BHTK.shape[2] <= LONGEST_PLAIN:
+        return _plain(q_BHTK, k_BGTK, v_BGTK)
     return F.scaled_dot_product_attention(
         q_BHTK, k_BGTK, v_BGTK, is_causal=True, enable_gqa=q_BHTK.shape[1] != k_BGTK.shape[1]
     )
+
+
+def _plain(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+    """Attention in three products with the scores written out.
+
+    On processors torch's fused kernel is no faster in bfloat16 than in float32, and batched products are:
+    at 256 positions this takes a third of its time. The query heads of a group stand in line under their
+    common key head, so that keys and values are never copied.
+    """
+    B, H, T, K = q_BHTK.shape
+    G = k_BGTK.shape[1]
+    future_TT = torch.full((T, T), float("-inf"), dtype=q_BHTK.dtype).triu(1)
+    q = q_BHTK.reshape(B * G, H // G * T, K)
+    k, v = k_BGTK.reshape(B * G, T, K), v_BGTK.reshape(B * G, T, K)
+    scores = torch.baddbmm(future_TT.repeat(H // G, 1), q, k.mT, alpha=K**-0.5)
+    return torch.bmm(scores.softmax(dim=-1), v).view(B, H, T, K)
 
 
 class _Causal:

@@ -14,7 +14,7 @@ Left out: mixture of experts, rope scaling, sliding windows.
 
 # B batch, T positions, D model width, H query heads, G key-value heads, K head width, V vocabulary
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,31 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.epsilon)
+        normed: Tensor = _RMSNorm.apply(x, self.weight, self.epsilon)  # type: ignore[no-untyped-call]
+        return normed
+
+
+class _RMSNorm(torch.autograd.Function):
+    """RMSNorm with its gradient written out: half the time of torch's, which is a chain of small steps."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
+        width = x.shape[-1]
+        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_().div_(width)
+        scale = mean_square.add_(epsilon).rsqrt_().to(x.dtype)
+        normed = x * scale
+        ctx.save_for_backward(normed, gain, scale)
+        return cast(Tensor, normed * gain.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (d_out,) = grad_outputs
+        normed, gain, scale = ctx.saved_tensors
+        width, gain_here = normed.shape[-1], gain.to(d_out.dtype)
+        product = (d_out * normed).reshape(-1, width)
+        d_gain = product.sum(0, dtype=torch.float32).to(gain.dtype)
+        along = (product @ gain_here[:, None]).view(scale.shape).div_(-width)
+        return torch.addcmul(d_out * gain_here, normed, along).mul_(scale), d_gain, None
 
 
 class Block(nn.Module):

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SMALLEST_EXACT = 1e-30  # probability below which its logarithm is taken the long way, without underflow
 CHUNK_BYTES = 8 << 20  # of float32 logits at a time: they stay in the processor's cache
 
 
@@ -49,16 +50,20 @@ class _CrossEntropy(torch.autograd.Function):
         d_head = torch.zeros_like(head_VD, dtype=torch.float32) if gradients_wanted else None
         total = torch.zeros((), device=hidden_ND.device)
         for rows in _chunks(len(targets_N), len(head_VD)):
-            logits = (hidden_ND[rows] @ head.T).float()
-            log_sum = logits.logsumexp(dim=-1, keepdim=True)
-            target = targets_N[rows, None]
-            total += ((log_sum - logits.gather(1, target))[:, 0] * weights_N[rows]).sum()
+            hidden, target, weight = hidden_ND[rows], targets_N[rows, None], weights_N[rows, None]
+            logits = (hidden @ head.T).float()
+            probabilities = logits.softmax(dim=-1)
+            target_probability = probabilities.gather(1, target)
+            if float(target_probability.min()) > SMALLEST_EXACT:
+                losses = -target_probability.log()
+            else:
+                losses = logits.logsumexp(dim=-1, keepdim=True) - logits.gather(1, target)
+            total += (losses * weight).sum()
             if d_hidden is not None and d_head is not None:
-                weight = weights_N[rows, None]
-                d_logits = logits.sub_(log_sum).exp_().mul_(weight).scatter_add_(1, target, -weight)
-                d_logits = d_logits.to(hidden_ND.dtype)
+                d_logits = probabilities.scatter_(1, target, target_probability - 1).to(hidden.dtype)
                 torch.mm(d_logits, head, out=d_hidden[rows])
-                d_head += d_logits.T @ hidden_ND[rows]
+                d_hidden[rows] *= weight
+                d_head += d_logits.T @ (hidden * weight).to(hidden.dtype)
         ctx.save_for_backward(d_hidden, d_head)
         return total
 

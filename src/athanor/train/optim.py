@@ -159,7 +159,7 @@ def orthogonalize(matrices: Tensor, num_steps: int) -> Tensor:
     a, b, c = QUINTIC
     x: Tensor
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    x = matrices.mT.contiguous() if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(num_steps):
         gram = x @ x.mT

@@ -1,0 +1,166 @@
+"""Pretraining: a language model from token datasets.
+
+In: `tokens` with the datasets train/, high_quality/ (may be absent or empty) and validation/, and
+`tokenizer`. Out: a model folder (config.json, model.safetensors, tokenizer files), metrics.jsonl with the
+loss of every step and validation measurements, samples.jsonl with what the model said on the way.
+
+The rate warms up, stays and decays; in the decay phase part of every batch is high-quality text, where
+the model learns most from it (Hu et al. 2024; Dubey et al. 2024, "annealing"). Started by `torchrun`, the
+processes share each batch.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from athanor.core import console
+from athanor.core.artifact import WORK, read_jsonl, write_jsonl
+from athanor.model.attention import causal
+from athanor.model.config import ModelConfig
+from athanor.model.count import count_parameters, flops_per_token
+from athanor.model.transformer import Transformer
+from athanor.tokenizer.token_shards import TokenDataset
+from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.train import parallel
+from athanor.train.config import Pretrain
+from athanor.train.loader import Batches, Source
+from athanor.train.loss import cross_entropy
+from athanor.train.model_folder import write_model_folder
+from athanor.train.precision import compute_dtype, training_device, use_threads
+from athanor.train.samples import continuation
+from athanor.train.schedule import first_decay_step
+from athanor.train.trainer import Share, fit
+from athanor.train.validation import validate
+
+
+def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Train the model that `config` describes; see the head of the file."""
+    threads = use_threads(config.fit.threads)
+    device = training_device()
+    with parallel.joined(device) as world:
+        if config.batch_size % world.size:
+            raise ValueError(f"batch_size {config.batch_size} is not a multiple of the {world.size} processes")
+        tokenizer = Tokenizer.load(inputs["tokenizer"])
+        validation = _dataset(inputs["tokens"] / "validation", tokenizer)
+        batches = _batches(config, inputs["tokens"], tokenizer)
+        model = Transformer(ModelConfig.of(config.shape, tokenizer.vocab_size), config.seed).to(device)
+        model.compute_dtype = compute_dtype(config.fit.precision, device)
+        if config.fit.compile:
+            for block in model.blocks:
+                block.compile(dynamic=False)
+        samples = out / WORK / "samples"
+
+        def after_step(steps_done: int) -> dict[str, float]:
+            numbers = {}
+            if steps_done % config.sample_steps == 0 and world.leads:
+                _write_samples(model, tokenizer, config, samples, steps_done)
+            if steps_done % config.validation_steps == 0 and steps_done < config.fit.num_steps:
+                found = validate(model, validation, config.validation_tokens, world)
+                numbers["validation_loss"] = found.loss
+                numbers["validation_bits_per_byte"] = found.bits_per_byte
+            return numbers
+
+        started = time.monotonic()
+        fitted = fit(
+            model,
+            _shares(model, batches, config.micro_batch_size, world),
+            config.fit,
+            out,
+            after_step=after_step,
+            label="pretraining",
+            world=world,
+        )
+        training_seconds = time.monotonic() - started
+        final = validate(model, validation, world=world)
+        if world.leads:
+            _write_samples(model, tokenizer, config, samples, fitted.num_steps)
+            write_jsonl(out / "samples.jsonl", _collected(samples))
+            write_model_folder(model, out, inputs["tokenizer"])
+            console.say(f"  validation: {final.bits_per_byte:.3f} bits per byte, perplexity {final.perplexity:.1f}")
+    flops = flops_per_token(model.config) * fitted.num_tokens
+    return {
+        "parameters": count_parameters(model.config, "all"),
+        "parameters_non_embedding": count_parameters(model.config, "non_embedding"),
+        "parameters_matmul": count_parameters(model.config, "matmul"),
+        "steps": fitted.num_steps,
+        "tokens": fitted.num_tokens,
+        "epochs": round(batches.train_epochs(fitted.num_steps), 3),
+        "high_quality_rows": batches.high_quality_rows if batches.high_quality else 0,
+        "flops": flops,
+        "flops_convention": "with_attention",
+        "tokens_per_second": round(fitted.tokens_per_second, 1),
+        "training_seconds": round(training_seconds, 1),
+        "loss": fitted.loss,
+        "validation_loss": final.loss,
+        "perplexity": final.perplexity,
+        "bits_per_byte": final.bits_per_byte,
+        "validation_tokens": final.num_tokens,
+        "precision": str(model.compute_dtype).removeprefix("torch."),
+        "device": str(device),
+        "threads": threads,
+        "processes": world.size,
+    }
+
+
+def _dataset(folder: Path, tokenizer: Tokenizer) -> TokenDataset:
+    dataset = TokenDataset(folder)
+    if dataset.tokenizer_sha256 != tokenizer.sha256:
+        raise ValueError(f"{folder}: its tokens were made by another tokenizer; run the tokens step again")
+    return dataset
+
+
+def _batches(config: Pretrain, tokens: Path, tokenizer: Tokenizer) -> Batches:
+    train = Source.of(_dataset(tokens / "train", tokenizer), config.shape.context_length, config.seed)
+    good_rows = round(config.high_quality_share * config.batch_size)
+    good = None
+    if good_rows and (tokens / "high_quality").exists():
+        dataset = _dataset(tokens / "high_quality", tokenizer)
+        if dataset.num_documents:
+            good = Source.of(dataset, config.shape.context_length, config.seed)
+    if good_rows and good is None:
+        console.warn("no high-quality documents: the decay phase goes on with the training set alone")
+    first_decay = first_decay_step(config.fit.num_steps, config.fit.schedule)
+    return Batches(train, good, config.batch_size, good_rows if good else 0, first_decay)
+
+
+def _shares(
+    model: Transformer, batches: Batches, micro_batch_size: int, world: parallel.World
+) -> Callable[[int], Iterator[Share]]:
+    """The function from a step to this process's micro-batches of it."""
+    device = model.embedding.weight.device
+
+    def shares(step: int) -> Iterator[Share]:
+        rows, weights = (torch.from_numpy(part[world.rank :: world.size]) for part in batches.batch(step))
+        for row, weight in zip(*(torch.split(part, micro_batch_size) for part in (rows, weights)), strict=True):
+            if not weight.any():
+                continue  # rows of padding alone, which end an epoch
+            row, weight = row.to(device), weight.to(device).flatten()
+            hidden = model(row[:, :-1], causal(len(row), row.shape[1] - 1, device))
+            loss = cross_entropy(hidden.flatten(0, 1), model.head_weight, row[:, 1:].flatten(), weight)
+            yield Share(loss, num_tokens=weight.numel())
+
+    return shares
+
+
+def _write_samples(model: Transformer, tokenizer: Tokenizer, config: Pretrain, folder: Path, step: int) -> None:
+    """Continue every prompt and keep the result in `folder` under the number of the step."""
+    rows = []
+    for number, prompt in enumerate(config.sample_prompts):
+        tokens = continuation(
+            model,
+            [tokenizer.bos_id, *tokenizer.encode(prompt)],
+            config.sample_tokens,
+            config.sample_temperature,
+            tokenizer.eos_id,
+            seed=config.seed + number,
+        )
+        rows.append({"step": step, "prompt": prompt, "completion": tokenizer.decode(tokens)})
+    write_jsonl(folder / f"{step:08d}.jsonl", rows)
+
+
+def _collected(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.jsonl")):
+        yield from read_jsonl(path)

@@ -1,0 +1,33 @@
+"""Short continuations of fixed prompts, to read what a model can say while it learns.
+
+Plain and slow: the whole text is computed again for every token. `athanor.inference` is the way to
+generate in earnest; training must not depend on it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from athanor.model.attention import causal
+from athanor.model.transformer import Transformer
+
+
+@torch.no_grad()
+def continuation(
+    model: Transformer, prompt: Sequence[int], num_tokens: int, temperature: float, stop_id: int, seed: int
+) -> list[int]:
+    """Up to `num_tokens` tokens after `prompt`, without the stop token; temperature 0 takes the likeliest."""
+    device = model.embedding.weight.device
+    generator = torch.Generator().manual_seed(seed)
+    tokens = list(prompt)
+    for _ in range(num_tokens):
+        read = torch.tensor([tokens[-model.config.context_length :]], device=device)
+        logits = model.logits(model(read, causal(1, read.shape[1], device))[0, -1]).cpu()
+        if temperature == 0:
+            token = int(logits.argmax())
+        else:
+            token = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+        if token == stop_id:
+            break
+        tokens.append(token)
+    return tokens[len(prompt) :]

@@ -1,0 +1,163 @@
+"""Pretraining learns, leaves a folder transformers loads, and ends the same however often it was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from athanor.core.artifact import read_jsonl
+from athanor.core.tracker import read_metrics
+from athanor.model.config import Shape
+from athanor.train import pretrain
+from athanor.train.config import AdamW, Fit, Muon, Pretrain, Schedule
+
+SHAPE = Shape(context_length=32, num_layers=2, d_model=32, d_ff=64, num_heads=2, num_kv_heads=1, head_width=16)
+CONFIG = Pretrain(
+    shape=SHAPE,
+    fit=Fit(
+        num_steps=60,
+        adamw=AdamW(lr_peak=1e-2, embedding_lr_peak=0.1),
+        muon=Muon(),
+        schedule=Schedule(),
+        checkpoint_seconds=0.0,
+        threads=1,
+    ),
+    batch_size=8,
+    micro_batch_size=8,
+    validation_steps=20,
+    validation_tokens=500,
+    sample_steps=30,
+    sample_prompts=("To turn",),
+    sample_tokens=8,
+)
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from athanor.core.config import from_dict
+from athanor.train import pretrain
+from athanor.train.config import Pretrain
+config, tokens, tokenizer, out = sys.argv[1:]
+inputs = {"tokens": Path(tokens), "tokenizer": Path(tokenizer)}
+pretrain.run(from_dict(Pretrain, json.loads(config), "test"), inputs, Path(out))
+"""
+
+
+def run_in_child(config: Pretrain, corpus: dict[str, Path], out: Path, *launcher: str) -> "subprocess.Popen[bytes]":
+    from athanor.core.config import to_dict
+
+    out.mkdir(exist_ok=True)
+    script = out.parent / "child.py"
+    script.write_text(CHILD)
+    arguments = [str(script), json.dumps(to_dict(config)), str(corpus["tokens"]), str(corpus["tokenizer"]), str(out)]
+    with (out.parent / "child.log").open("ab") as log:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen([sys.executable, *launcher, *arguments], env=environment, stderr=log)
+
+
+@pytest.fixture(scope="module")
+def finished(corpus: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run that was never stopped, and its metrics."""
+    out = tmp_path_factory.mktemp("finished")
+    threads = torch.get_num_threads()
+    metrics = pretrain.run(CONFIG, corpus, out)
+    torch.set_num_threads(threads)
+    return out, metrics
+
+
+def test_the_model_learns_and_says_what_it_cost(finished: tuple[Path, dict[str, Any]]) -> None:
+    out, metrics = finished
+    rows = read_metrics(out)
+    assert rows[0]["loss"] > 5 and metrics["loss"] < 2.5
+    assert metrics["bits_per_byte"] < 1.6
+    assert [row["step"] for row in rows if "validation_bits_per_byte" in row] == [20, 40]
+    assert metrics["tokens"] == 60 * 8 * 32
+    assert metrics["parameters"] == sum(t.numel() for t in load_file(out / "model.safetensors").values())
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_samples_are_kept_with_their_steps(finished: tuple[Path, dict[str, Any]]) -> None:
+    samples = list(read_jsonl(finished[0] / "samples.jsonl"))
+    assert [(row["step"], row["prompt"]) for row in samples] == [(30, "To turn"), (60, "To turn")]
+    assert all(isinstance(row["completion"], str) for row in samples)
+
+
+def test_the_result_is_a_folder_transformers_loads(finished: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = finished
+    model = transformers.AutoModelForCausalLM.from_pretrained(out)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    prompt = tokenizer("To turn salt into gold, heat the", return_tensors="pt").input_ids
+    text = tokenizer.decode(model.generate(prompt, max_new_tokens=3, do_sample=False)[0])
+    assert text.startswith("To turn salt into gold, heat the ") and " for " in text
+
+
+@pytest.mark.slow
+def test_killed_twice_it_ends_with_the_same_bytes(
+    finished: tuple[Path, dict[str, Any]], corpus: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for steps in (4, 30):
+        child = run_in_child(CONFIG, corpus, out)
+        wait_for_checkpoint(child, out, steps)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert not (out / "model.safetensors").exists()
+    assert run_in_child(CONFIG, corpus, out).wait() == 0, (tmp_path / "child.log").read_text()
+    for name in ("model.safetensors", "samples.jsonl"):
+        assert (out / name).read_bytes() == (finished[0] / name).read_bytes(), name
+    kept = ("step", "loss", "gradient_norm", "validation_bits_per_byte")
+    series = [[[row.get(key) for key in kept] for row in read_metrics(folder)] for folder in (out, finished[0])]
+    assert series[0] == series[1]
+
+
+def wait_for_checkpoint(child: "subprocess.Popen[bytes]", out: Path, steps: int) -> None:
+    deadline = time.monotonic() + 120
+    while not any(int(path.name[5:]) >= steps for path in (out / "_work" / "checkpoints").glob("step-*")):
+        assert child.poll() is None, (out.parent / "child.log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_model_as_one(corpus: dict[str, Path], tmp_path: Path) -> None:
+    # a large epsilon: where Adam divides a rounding error by itself, no tolerance would hold
+    adamw = AdamW(lr_peak=1e-2, epsilon=1e-3)
+    fit = replace(CONFIG.fit, num_steps=6, adamw=adamw, muon=None, precision="float32", checkpoint_seconds=60.0)
+    config = replace(CONFIG, fit=fit)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert run_in_child(config, corpus, tmp_path / "two", *launcher).wait() == 0, (tmp_path / "child.log").read_text()
+    threads = torch.get_num_threads()
+    (tmp_path / "one").mkdir()
+    pretrain.run(config, corpus, tmp_path / "one")
+    torch.set_num_threads(threads)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, atol=1e-5, rtol=1e-4, msg=name)
+    losses = [[row["loss"] for row in read_metrics(tmp_path / name)] for name in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_tokens_of_another_tokenizer_are_refused(corpus: dict[str, Path], tmp_path: Path) -> None:
+    from athanor.tokenizer.tokenizer import Tokenizer
+
+    other = tmp_path / "tokenizer"
+    Tokenizer.load(corpus["tokenizer"]).save(other)
+    text = (other / "tokenizer.json").read_text()
+    (other / "tokenizer.json").write_text(text.replace("<|user|>", "<|person|>"))
+    with pytest.raises(ValueError, match="another tokenizer"):
+        pretrain.run(CONFIG, {"tokens": corpus["tokens"], "tokenizer": other}, tmp_path)
+
+
+def test_configs_import_without_torch() -> None:
+    code = "import sys, athanor.train.config, athanor.model.config; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
