@@ -1,0 +1,250 @@
+"""The steps end to end on a tiny model: what they write, and that a killed run ends with the same bytes."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from athanor.core.artifact import read_jsonl
+from athanor.core.tracker import read_metrics
+from athanor.model import convert
+from athanor.posttrain import compare, dpo, ppo, preferences, reward_model, sft
+from athanor.posttrain.config import AdaptiveKL, Compare, Dpo, Ppo, Preferences, RewardModel, Sft
+from athanor.train import checkpoint
+
+from .conftest import folder_bytes
+
+SFT = Sft(num_steps=6, batch_size=4, num_samples=2, num_held_out=4, max_new_tokens=8, evaluate_every=2)
+PREFERENCES = Preferences(
+    num_proxy_prompts=6, num_gold_prompts=6, num_held_out_prompts=4, max_new_tokens=12, batch_size=4
+)
+REWARD = RewardModel(num_steps=6, batch_size=4, max_epochs=10)
+DPO = Dpo(num_steps=6, batch_size=4, max_epochs=10, num_checkpoints=2, lr_peak=1e-3)
+PPO = Ppo(num_updates=4, batch_size=4, max_new_tokens=10, num_checkpoints=2, lr_peak=1e-3, max_policy_kl=None)
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing after it runs."""
+
+
+def killed_after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, which dies when it is called for the time after `calls`."""
+    seen = 0
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen > calls:
+            raise Killed
+        return function(*arguments, **named)
+
+    return wrapped
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, base: Path, conversations: Path) -> dict[str, Path]:
+    """Every step's result, made once."""
+    folders = {
+        name: tmp_path_factory.mktemp(name) for name in ("sft", "preferences", "reward_model", "gold", "dpo", "ppo")
+    }
+    sft.run(SFT, {"model": base, "conversations": conversations}, folders["sft"])
+    inputs = {"model": folders["sft"], "conversations": conversations, "preferences": folders["preferences"]}
+    preferences.run(PREFERENCES, inputs, folders["preferences"])
+    reward_model.run(REWARD, inputs, folders["reward_model"])
+    reward_model.run(replace(REWARD, split="gold"), inputs, folders["gold"])
+    dpo.run(DPO, inputs, folders["dpo"])
+    ppo.run(PPO, inputs | {"reward_model": folders["reward_model"]}, folders["ppo"])
+    return folders | {"conversations": conversations, "base": base}
+
+
+def test_sft_writes_a_model_folder_samples_and_a_falling_held_out_loss(made: dict[str, Path]) -> None:
+    rows = read_metrics(made["sft"])
+    held_out = [row["held_out_loss"] for row in rows if "held_out_loss" in row]
+    assert len(rows) == 6
+    assert len(held_out) == 3
+    assert held_out[-1] < held_out[0]
+    samples = list(read_jsonl(made["sft"] / "samples.jsonl"))
+    assert [row["step"] for row in samples] == [0, 0, 6, 6]
+    assert samples[0]["prompt"] == samples[2]["prompt"]
+    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"}
+    assert names <= {path.name for path in made["sft"].iterdir()}
+
+
+def test_transformers_reads_the_folder_and_gives_the_same_logits(made: dict[str, Path]) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(made["ppo"])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(made["ppo"])
+    messages = [{"role": "user", "content": "What is join?"}]
+    tokens = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=False)
+    ours = convert.load(made["ppo"])
+    from athanor.model.attention import causal
+
+    with torch.no_grad():
+        expected = theirs(tokens).logits
+        found = ours.logits(ours(tokens, causal(1, tokens.shape[1])))
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert theirs.generation_config.eos_token_id[0] == tokenizer.convert_tokens_to_ids("<|end_of_turn|>")
+
+
+def test_preferences_have_both_kinds_and_no_page_in_two_splits(made: dict[str, Path]) -> None:
+    rows = {split: list(read_jsonl(made["preferences"] / f"{split}.jsonl")) for split in preferences.SPLITS}
+    pages = {split: {row["page"] for row in found} for split, found in rows.items()}
+    assert not pages["proxy"] & pages["held_out"]
+    assert all(page.startswith("http://x/gold") for page in pages["gold"])
+    for found in rows.values():
+        assert {row["rejected_kind"] for row in found} == {"sample", "other_name"}
+        for row in found:
+            assert row["chosen"] != row["rejected"]
+            assert row["chosen_characters"] == len(row["chosen"])
+            assert row["prompt"][-1]["role"] == "user"
+
+
+def test_reward_model_reports_accuracy_beside_the_length_rule(made: dict[str, Path], tmp_path: Path) -> None:
+    inputs = {"model": made["sft"], "preferences": made["preferences"]}
+    metrics = reward_model.run(REWARD, inputs, tmp_path)
+    low, high = metrics["accuracy_interval"]
+    assert 0 <= low <= metrics["accuracy"] <= high <= 1
+    assert set(metrics["by_rejected_kind"]) == {"sample", "other_name"}
+    rows = list(read_jsonl(tmp_path / "held_out_scores.jsonl"))
+    assert metrics["length_rule_accuracy"] == pytest.approx(sum(map(preferences.length_rule, rows)) / len(rows))
+    trunk, score = convert.load_scorer(tmp_path)
+    assert score.shape == (1, trunk.config.d_model)
+
+
+def test_wilson_interval_is_the_published_one() -> None:
+    low, high = reward_model.wilson_interval(15, 100)  # Newcombe 1998, table I style: 0.0931 to 0.2328
+    assert (round(low, 4), round(high, 4)) == (0.0931, 0.2328)
+    assert reward_model.wilson_interval(0, 5)[0] == 0.0
+
+
+def test_first_ppo_update_measures_the_sft_model_and_scores_are_normalised(made: dict[str, Path]) -> None:
+    rows = read_metrics(made["ppo"])
+    assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-5)
+    assert rows[0]["sampler_gap"] < 1e-4
+    unended = 1.0 - rows[0]["ends"]
+    assert rows[0]["normalised_score"] == pytest.approx(-unended * PPO.missing_end_penalty, abs=1e-5)
+    assert rows[-1]["kl"] != rows[0]["kl"]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+
+
+def test_checkpoints_along_the_way_are_model_folders(made: dict[str, Path]) -> None:
+    assert [path.name for path in sorted((made["dpo"] / "checkpoints").iterdir())] == ["3"]
+    assert [path.name for path in sorted((made["ppo"] / "checkpoints").iterdir())] == ["2"]
+    convert.load(made["dpo"] / "checkpoints" / "3")
+
+
+def test_compare_puts_all_models_on_the_same_axes(made: dict[str, Path], tmp_path: Path) -> None:
+    inputs = {name: made[name] for name in ("sft", "dpo", "ppo", "reward_model", "conversations")}
+    config = Compare(num_prompts=4, max_new_tokens=8, num_samples=2)
+    metrics = compare.run(config, inputs | {"gold_reward_model": made["gold"]}, tmp_path)
+    curve = list(read_jsonl(tmp_path / "curve.jsonl"))
+    assert [(row["method"], row["step"]) for row in curve] == [
+        ("sft", 0),
+        ("dpo", 3),
+        ("dpo", 6),
+        ("ppo", 2),
+        ("ppo", 4),
+    ]
+    assert curve[0]["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert all(row["kl"] > 0 and row["kl_error"] > 0 for row in curve[1:])
+    assert set(metrics["final"]) == {"sft", "dpo", "ppo"}
+    samples = list(read_jsonl(tmp_path / "samples.jsonl"))
+    assert set(samples[0]) == {"prompt", "documented", "sft", "dpo", "ppo"}
+
+
+def test_exact_kl_of_answers_equals_the_mean_of_k1_over_many_samples(made: dict[str, Path]) -> None:
+    """For one prompt and one token: the exact KL against its definition, from the two models' logits."""
+    from athanor.posttrain.rollout import Episode
+
+    policy, reference = convert.load(made["dpo"]), convert.load(made["sft"])
+    episode = Episode([256, 5, 6], [7], False, [])
+    (found,) = compare.kl_of_answers(policy, reference, [episode])
+    from athanor.model.attention import causal
+
+    with torch.no_grad():
+        tokens = torch.tensor([[256, 5, 6]])
+        own, ref = (m.logits(m(tokens, causal(1, 3)))[0, -1].double().log_softmax(-1) for m in (policy, reference))
+    assert found == pytest.approx(float((own.exp() * (own - ref)).sum()), abs=1e-6)
+
+
+STEPS: dict[str, tuple[Any, Any, dict[str, str]]] = {
+    "sft": (sft, SFT, {"model": "base"}),
+    "reward_model": (reward_model, REWARD, {"model": "sft"}),
+    "dpo": (dpo, DPO, {"model": "sft"}),
+    "ppo": (ppo, PPO, {"model": "sft"}),
+    "ppo_own_critic": (
+        ppo,
+        replace(PPO, value_network="own", kl_penalty=AdaptiveKL(target=0.1), kl_estimator="k3", whiten_rewards=True),
+        {"model": "sft"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("saves", [0, 1, 2])
+def test_a_killed_step_ends_with_the_same_bytes(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, saves: int
+) -> None:
+    module, config, wiring = STEPS[name]
+    config = replace(config, checkpoint_seconds=0.0)
+    inputs = {key: made[key] for key in ("conversations", "preferences", "reward_model")}
+    inputs["model"] = made[wiring["model"]]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    expected = module.run(config, inputs, whole)
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", killed_after(saves, checkpoint.save))
+        with pytest.raises(Killed):
+            module.run(config, inputs, broken)
+    found = module.run(config, inputs, broken)
+    assert folder_bytes(broken) == folder_bytes(whole)
+    timed = {"seconds", "tokens_per_second", "sampling_tokens_per_second", "update_seconds"}
+    rows = [[{k: v for k, v in row.items() if k not in timed} for row in read_metrics(f)] for f in (whole, broken)]
+    assert rows[0] == rows[1]
+    assert json.dumps({k: v for k, v in found.items() if k not in timed}) == json.dumps(
+        {k: v for k, v in expected.items() if k not in timed}
+    )
+
+
+def test_killed_preferences_and_comparison_keep_what_they_sampled(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = {"model": made["sft"], "conversations": made["conversations"]}
+    with monkeypatch.context() as patched:
+        patched.setattr(preferences, "answer", killed_after(2, preferences.answer))
+        with pytest.raises(Killed):
+            preferences.run(PREFERENCES, inputs, tmp_path)
+    preferences.run(PREFERENCES, inputs, tmp_path)
+    assert folder_bytes(tmp_path) == folder_bytes(made["preferences"])
+
+
+def test_a_reward_of_ending_teaches_to_end(made: dict[str, Path], tmp_path: Path) -> None:
+    """PPO's whole chain has the right signs: with a penalty for not ending and nothing else, answers end."""
+    config = replace(PPO, num_updates=30, batch_size=16, missing_end_penalty=5.0, lr_peak=5e-3, max_new_tokens=8)
+    inputs = {"model": made["base"], "reward_model": made["reward_model"], "conversations": made["conversations"]}
+    metrics = ppo.run(config, inputs, tmp_path)
+    assert metrics["first_update"]["ends"] < 0.3
+    assert metrics["ends"] > 0.6
+
+
+def test_too_little_data_is_named(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "sft.jsonl").write_text("")
+    (tmp_path / "test.jsonl").write_text("")
+    with pytest.raises(ValueError, match=r"sft\.jsonl: no conversation of at most 128 tokens"):
+        sft.run(SFT, {"model": base, "conversations": tmp_path}, tmp_path / "out")
+    for name in ("preference", "gold"):
+        (tmp_path / f"{name}.jsonl").write_text("")
+    with pytest.raises(ValueError, match="at least 2 and 1 are needed"):
+        preferences.run(PREFERENCES, {"model": base, "conversations": tmp_path}, tmp_path / "out")
+
+
+def test_unknown_rows_are_refused_with_their_place(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "sft.jsonl").write_text('{"text": "no messages"}\n')
+    with pytest.raises(ValueError, match=r"sft\.jsonl: row 1 has no 'messages'; found \['text'\]"):
+        sft.run(SFT, {"model": base, "conversations": tmp_path}, tmp_path / "out")
