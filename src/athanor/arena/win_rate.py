@@ -26,6 +26,7 @@ from athanor.evaluation.answers import Answer, Conversation, answer, documented_
 JUDGE = "gold_reward_model"
 CONVERSATIONS = "conversations"
 DOCUMENTED = "documented"
+JUDGED_TOKENS = 4096  # in one forward pass
 NORMAL_95 = 1.959963984540054
 LENGTH_CONTROL = "AlpacaEval 2 without prompt difficulty and anchors: terms length and model"
 
@@ -138,27 +139,22 @@ def _answers(config: WinRate, folder: Path, rows: Sequence[Conversation]) -> lis
 
 
 def _scores(config: WinRate, folder: Path, rows: Sequence[Conversation], answers: Sequence[Answer]) -> Floats:
-    """The judge's score of each answer; an answer cut off at the limit is judged as if it ended there."""
-    import torch
-
-    from athanor.model import convert
-    from athanor.model.attention import segments
-    from athanor.tokenizer.chat_template import encode_conversation
+    """The judge's score of each answer; one that was cut off at the limit is judged as if it ended there."""
+    from athanor.posttrain.messages import split_completion
+    from athanor.posttrain.model_folder import load_reward_model
+    from athanor.posttrain.rollout import Episode, scores_of
     from athanor.tokenizer.tokenizer import Tokenizer
+    from athanor.train.precision import use_threads
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     tokenizer = Tokenizer.load(folder)
-    model, score_weight = convert.load_scorer(folder)
-    model.eval()
-    scores: list[float] = []
-    with torch.no_grad():
-        for row, given in zip(rows, answers, strict=True):
-            messages = [*question(row), {"role": "assistant", "content": given.text}]
-            tokens = encode_conversation(tokenizer, messages).tokens[-model.config.context_length :]
-            hidden = model(torch.tensor([tokens]), segments([len(tokens)]))
-            scores.append(float(hidden[0, -1] @ score_weight[0]))
-    return np.array(scores)
+    judge = load_reward_model(folder)
+    room = judge[0].config.context_length
+    episodes = []
+    for row, given in zip(rows, answers, strict=True):
+        prompt, completion = split_completion(tokenizer, question(row), given.text)
+        episodes.append(Episode(prompt[-max(1, room - len(completion)) :], completion[-room + 1 :], True, []))
+    return np.array(scores_of(judge, tokenizer, episodes, JUDGED_TOKENS).tolist())
 
 
 def _battles(

@@ -53,14 +53,12 @@ def documented_answer(row: Conversation) -> str:
 
 def load(folder: Path, threads: int | None) -> tuple["Tokenizer", "Transformer"]:
     """Tokenizer and model of a model folder, ready to evaluate."""
-    import torch
-
     from athanor.model import convert
     from athanor.tokenizer.tokenizer import Tokenizer
+    from athanor.train.precision import training_device, use_threads
 
-    if threads:
-        torch.set_num_threads(threads)
-    return Tokenizer.load(folder), convert.load(folder).eval()
+    use_threads(threads)
+    return Tokenizer.load(folder), convert.load(folder, device=training_device()).eval()
 
 
 def answer(

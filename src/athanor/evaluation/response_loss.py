@@ -96,7 +96,7 @@ def _measure(
         part = kept[start : start + ROWS_PER_CALL]
         for i, values in zip(part, logprobs(model, [encoded[i].tokens for i in part]), strict=True):
             mask = torch.tensor(encoded[i].loss_mask[1:])
-            nats[i] = -float(values[mask].double().sum())
+            nats[i] = -float(values.cpu()[mask].double().sum())
             tokens[i] = int(mask.sum())
     answers = answer(tokenizer, model, prompts, max_new_tokens=config.max_new_tokens, seed=config.seed)
     skipped = sorted(set(range(len(rows))) - set(kept))

@@ -1,0 +1,122 @@
+"""Reward models beside the length rule, and reward against KL for the policies that were trained on them."""
+
+from typing import Any
+
+from athanor.report.chapters.chapter import Chapter, series_of, thinned
+from athanor.report.charts import Point, Series, line_chart
+from athanor.report.config import Report
+from athanor.report.numbers import linked, number, shown
+from athanor.report.steps import Row, Run, Step
+
+KINDS = ("posttrain.preferences", "posttrain.reward_model", "posttrain.dpo", "posttrain.ppo", "posttrain.compare")
+CURVES = {  # kind -> time series worth drawing
+    "posttrain.dpo": (("loss", "DPO loss"), ("accuracy", "accuracy on the batch")),
+    "posttrain.ppo": (("reward", "reward per answer"), ("kl", "KL to the SFT model, nats")),
+}
+JUDGES = (("proxy", "trained on", False), ("gold", "second judge", True))
+
+
+def build(run: Run, config: Report) -> dict[str, Any]:
+    """Accuracies, training curves, and the comparison of DPO with PPO."""
+    return {
+        "preferences": run.first("posttrain.preferences"),
+        "reward_models": [_reward_model(step) for step in run.of_kind("posttrain.reward_model")],
+        "training": [
+            {"step": step, "charts": [c for c in (_curve(run, step, *what) for what in CURVES[kind]) if c]}
+            for kind in CURVES
+            for step in run.of_kind(kind)
+        ],
+        "comparisons": [_comparison(run, step) for step in run.of_kind("posttrain.compare")],
+    }
+
+
+def _reward_model(step: Step) -> dict[str, Any]:
+    accuracy, rule = step.metric("accuracy"), step.metric("length_rule_accuracy")
+    both = isinstance(accuracy, int | float) and isinstance(rule, int | float)
+    return {
+        "step": step,
+        "split": step.manifest.config.get("split", ""),
+        "accuracy": number(step, "accuracy", "percent"),
+        "interval": linked(step, shown(step.metric("accuracy_interval"), "percent_interval"), "accuracy_interval"),
+        "length_rule": number(step, "length_rule_accuracy", "percent"),
+        "pairs": number(step, "held_out_pairs", "count"),
+        "beats_rule": accuracy > rule if both else None,
+    }
+
+
+def _curve(run: Run, step: Step, name: str, label: str) -> Any:
+    points = thinned(series_of(run.rows(step, "metrics.jsonl"), name))
+    if len(points) < 2:
+        return None
+    drawn = [Point(x, y, note=f"step {x:,.0f}: {y:.4g}") for x, y in points]
+    return line_chart(
+        [Series(label, drawn, 1 if step.kind == "posttrain.dpo" else 2)],
+        title=f"{step.name}: {label}",
+        description=f"from {points[0][1]:.3g} to {points[-1][1]:.3g}",
+        x_label="step",
+        y_label=label,
+        height=180,
+    )
+
+
+def _comparison(run: Run, step: Step) -> dict[str, Any]:
+    rows = [row for row in run.rows(step, "curve.jsonl") if isinstance(row.get("kl"), int | float)]
+    methods = list(dict.fromkeys(str(row.get("method", "")) for row in rows))
+    series = []
+    for colour, method in enumerate((m for m in methods if m != "sft"), start=1):
+        own = [row for row in rows if row.get("method") in (method, "sft")]
+        for judge, words, dashed in JUDGES:
+            points = [p for p in (_point(row, judge) for row in own) if p is not None]
+            if points:
+                points.sort(key=lambda p: p.x)
+                series.append(Series(f"{method}, {words} ({judge})", points, colour, dashed, markers=True))
+    said = "; ".join(f"{s.label} from {s.points[0].y:.2f} to {s.points[-1].y:.2f}" for s in series)
+    return {
+        "step": step,
+        "chart": line_chart(
+            series,
+            title="Reward against KL",
+            description=said,
+            x_label="KL to the SFT model, nats per answer",
+            y_label="reward, mean over prompts",
+            height=340,
+        ),
+        "rows": [_row(step, row) for row in rows],
+    }
+
+
+def _point(row: Row, judge: str) -> Point | None:
+    reward = row.get(f"{judge}_reward")
+    if not isinstance(reward, int | float):
+        return None
+    errors = (row.get(f"{judge}_error"), row.get("kl_error"))
+    y_error, x_error = (float(e) if isinstance(e, int | float) else 0.0 for e in errors)
+    note = f"{row.get('method')} step {row.get('step')}: KL {row['kl']:.2f}, {judge} reward {reward:.3f}"
+    return Point(row["kl"], reward, y_error, x_error, note)
+
+
+def _row(step: Step, row: Row) -> dict[str, Any]:
+    def cell(name: str, style: str = "two") -> Any:
+        return linked(step, shown(row.get(name), style), name)
+
+    return {
+        "method": row.get("method"),
+        "step": row.get("step"),
+        "kl": cell("kl"),
+        "proxy": cell("proxy_reward"),
+        "gold": cell("gold_reward"),
+        "length": cell("length", "auto"),
+        "ends": cell("ends", "whole_percent"),
+    }
+
+
+CHAPTER = Chapter(
+    "rewards",
+    "Learning from preferences",
+    "A reward model learns to score answers from pairs, one better than the other. DPO and PPO then move the model "
+    "towards high scores. A second reward model, trained on other pages, tells whether the gain is real or only "
+    "pleases the first one.",
+    KINDS,
+    "rewards.html.j2",
+    build,
+)
