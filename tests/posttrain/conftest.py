@@ -47,8 +47,9 @@ def base(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Path
         for name, parameter in model.named_parameters():
             if name.endswith(("attention_out.weight", "down.weight")):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    folder = tmp_path_factory.mktemp("base")
-    save_policy(model, tokenizer, folder)
+    folder, tokenizer_folder = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save(tokenizer_folder)
+    save_policy(model, tokenizer_folder, folder)
     return folder
 
 

@@ -48,13 +48,13 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
 
     def after_step(done: int) -> dict[str, float]:
         if done in kept_steps:
-            save_policy(model, tokenizer, out / "checkpoints" / str(done))
+            save_policy(model, inputs["model"], out / "checkpoints" / str(done))
         return {}
 
     fitted = fit(model, shares, settings, out, after_step=after_step, label="dpo")
     ratios_P2 = log_probabilities(model, held_out, config.micro_batch_tokens) - held_out_reference_P2
     right = (ratios_P2[:, 0] > ratios_P2[:, 1]).float()
-    save_policy(model, tokenizer, out)
+    save_policy(model, inputs["model"], out)
     return {
         "loss_name": config.loss,
         "pairs": len(train),

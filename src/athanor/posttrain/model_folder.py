@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from athanor.core.artifact import write_json
 from athanor.model import convert
 from athanor.model.transformer import Transformer
 from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.train.model_folder import copy_tokenizer, write_model_folder
 from athanor.train.precision import Precision, compute_dtype, training_device, use_threads
 
 
@@ -31,25 +31,15 @@ def load_reward_model(folder: Path) -> tuple[Transformer, torch.Tensor]:
     return model.requires_grad_(False), score_1D
 
 
-def save_policy(model: Transformer, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a model folder whose answers end with the turn."""
-    convert.save(model, folder)
-    _save_around(tokenizer, folder)
+def save_policy(model: Transformer, source: Path, folder: Path) -> None:
+    """Write a model folder with the tokenizer of the folder `source`."""
+    write_model_folder(model, folder, source)
 
 
-def save_reward_model(model: Transformer, score_1D: torch.Tensor, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a reward model's folder."""
+def save_reward_model(model: Transformer, score_1D: torch.Tensor, source: Path, folder: Path) -> None:
+    """Write a reward model's folder with the tokenizer of the folder `source`."""
     convert.save_scorer(model, score_1D, folder)
-    _save_around(tokenizer, folder)
-
-
-def _save_around(tokenizer: Tokenizer, folder: Path) -> None:
-    tokenizer.save(folder)
-    ends = [tokenizer.end_of_turn_id, tokenizer.eos_id]
-    write_json(
-        folder / "generation_config.json",
-        {"bos_token_id": tokenizer.bos_id, "eos_token_id": ends, "pad_token_id": tokenizer.eos_id, "do_sample": True},
-    )
+    copy_tokenizer(source, folder)
 
 
 def checkpoint_steps(num_steps: int, num_checkpoints: int) -> list[int]:

@@ -143,13 +143,13 @@ def run(config: Ppo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
             )
             tracker.log(update + 1, **numbers)
             if update + 1 in kept_updates:
-                save_policy(policy, tokenizer, out / "checkpoints" / str(update + 1))
+                save_policy(policy, inputs["model"], out / "checkpoints" / str(update + 1))
             if update + 1 == config.num_updates or time.monotonic() - saved >= config.checkpoint_seconds:
                 checkpoint.save(out / WORK / "checkpoints", update + 1, state.tensors(), state.values())
                 saved = time.monotonic()
             shown.update(update + 1)
             shown.note(f"score {numbers['score']:.2f}, kl {numbers['kl']:.2f}")
-    save_policy(policy, tokenizer, out)
+    save_policy(policy, inputs["model"], out)
     return {
         "prompts": len(prompts),
         "prompts_too_long": too_long,

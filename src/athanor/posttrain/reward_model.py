@@ -74,7 +74,7 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
         out / "held_out_scores.jsonl",
         [row | {"chosen_score": c, "rejected_score": r} for row, (c, r) in zip(rows, scores_P2.tolist(), strict=True)],
     )
-    save_reward_model(trunk, scorer.score.weight, tokenizer, out)
+    save_reward_model(trunk, scorer.score.weight, inputs["model"], out)
     return {
         "split": config.split,
         "pairs": len(train),

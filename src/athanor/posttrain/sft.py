@@ -51,7 +51,7 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     model.compute_dtype = torch.float32
     after = _answers(config, model, tokenizer, data)
     write_jsonl(out / "samples.jsonl", _samples(config, data, before["answers"], after, settings.num_steps))
-    save_policy(model, tokenizer, out)
+    save_policy(model, inputs["model"], out)
     final_loss = held_out_loss(model, held_out, config.micro_batch_tokens) if held_out else None
     return {
         "conversations": len(train),
