@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from athanor.core.compiled import kernel
 from athanor.tokenizer.config import Split
-from athanor.tokenizer.machine import int64, load64, trailing_zeros, with_slack
+from athanor.tokenizer.machine import byte_at, eight_bytes_at, int64, trailing_zeros, with_slack
 
 _GPT4 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -82,26 +82,31 @@ def class_table() -> NDArray[np.uint8]:
     return table
 
 
+# In the kernels `text` and `classes` are addresses of bytes (see `machine`), `i` is where they are, `stop` where
+# the document ends. A code point is decoded without checks, since Python's UTF-8 is valid.
+
+
 @kernel
-def _decode(text: NDArray[np.uint8], i: int) -> tuple[int, int]:
+def _decode(text: int, i: int) -> tuple[int, int]:
     """The code point that starts at byte `i`, and its length in bytes."""
-    first = int64(text[i])
+    first = byte_at(text, i)
     if first < 0x80:
         return first, 1
+    second = byte_at(text, i + 1) & 0x3F
     if first < 0xE0:
-        return ((first & 0x1F) << 6) | (int64(text[i + 1]) & 0x3F), 2
-    second, third = int64(text[i + 1]) & 0x3F, int64(text[i + 2]) & 0x3F
+        return ((first & 0x1F) << 6) | second, 2
+    third = byte_at(text, i + 2) & 0x3F
     if first < 0xF0:
         return ((first & 0x0F) << 12) | (second << 6) | third, 3
-    return ((first & 0x07) << 18) | (second << 12) | (third << 6) | (int64(text[i + 3]) & 0x3F), 4
+    return ((first & 0x07) << 18) | (second << 12) | (third << 6) | (byte_at(text, i + 3) & 0x3F), 4
 
 
 @kernel
-def _letters_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArray[np.uint8]) -> int:
+def _letters_end(text: int, i: int, stop: int, classes: int) -> int:
     """The end of the run of letters from `i` on; eight ASCII bytes are judged at a time."""
     high = np.uint64(0x8080808080808080)
     while i < stop:
-        eight = load64(text, i)
+        eight = eight_bytes_at(text, i)
         folded = (eight | np.uint64(0x2020202020202020)) & ~high
         # Adding lifts the top bit of each byte that is at least 'a', and of each that is past 'z'.
         from_a = folded + np.uint64(0x1F1F1F1F1F1F1F1F)
@@ -110,23 +115,25 @@ def _letters_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArray[np
         i += trailing_zeros(others) >> 3
         if others == np.uint64(0):
             continue
-        if i >= stop or text[i] < 0x80:
-            break
-        while i < stop and text[i] >= 0x80:
+        if i >= stop:
+            return stop
+        if byte_at(text, i) < 0x80:
+            return i
+        while i < stop and byte_at(text, i) >= 0x80:
             point, length = _decode(text, i)
-            if classes[point] != LETTER:
+            if byte_at(classes, point) != LETTER:
                 return i
             i += length
     return min(i, stop)
 
 
 @kernel
-def _run_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArray[np.uint8], kind: int, most: int) -> int:
+def _run_end(text: int, i: int, stop: int, classes: int, kind: int, most: int) -> int:
     """The end of the run of at most `most` characters of class `kind` from `i` on."""
     count = 0
     while i < stop and count < most:
         point, length = _decode(text, i)
-        if classes[point] != kind:
+        if byte_at(classes, point) != kind:
             break
         i += length
         count += 1
@@ -134,7 +141,7 @@ def _run_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArray[np.uin
 
 
 @kernel
-def _white_space_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArray[np.uint8], code: int) -> int:
+def _white_space_end(text: int, i: int, stop: int, classes: int, code: int) -> int:
     """The end of the pre-token that the white space at `i` starts.
 
     A run ends after its last new line, where there is one (not in GPT-2); else before its last character,
@@ -143,7 +150,7 @@ def _white_space_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArra
     start, last, after_newline = i, i, -1
     while i < stop:
         point, length = _decode(text, i)
-        kind = classes[point]
+        kind = byte_at(classes, point)
         if kind == NEWLINE:
             after_newline = i + 1
         elif kind != SPACE:
@@ -158,65 +165,64 @@ def _white_space_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArra
 
 
 @kernel
-def _contraction_end(text: NDArray[np.uint8], i: int, stop: int, any_case: bool) -> int:
+def _contraction_end(text: int, i: int, stop: int, any_case: bool) -> int:
     """The end of 's, 't, 'm, 'd, 're, 've or 'll at the apostrophe `i`; `i` where there is none."""
-    fold = np.uint8(32) if any_case else np.uint8(0)
+    fold = 32 if any_case else 0
     if i + 1 >= stop:
         return i
-    first = text[i + 1] | fold
+    first = byte_at(text, i + 1) | fold
     if first == ord("s") or first == ord("t") or first == ord("m") or first == ord("d"):
         return i + 2
     if i + 2 >= stop:
         return i
-    second = text[i + 2] | fold
+    second = byte_at(text, i + 2) | fold
     if second == ord("e") and (first == ord("r") or first == ord("v")):
         return i + 3
     if second == ord("l") and first == ord("l"):
         return i + 3
-    if any_case and text[i + 1] == LONG_S_LEAD and text[i + 2] == LONG_S_TRAIL:
+    if any_case and byte_at(text, i + 1) == LONG_S_LEAD and byte_at(text, i + 2) == LONG_S_TRAIL:
         return i + 3
     return i
 
 
 @kernel
-def _gpt4_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArray[np.uint8], code: int) -> int:
+def _gpt4_end(text: int, i: int, stop: int, classes: int, code: int) -> int:
     """The end of the pre-token that starts at `i`, in the way of GPT-4."""
-    first = text[i]
+    first, length = _decode(text, i)
+    kind = byte_at(classes, first)
+    if kind == LETTER:
+        return _letters_end(text, i + length, stop, classes)
+    if kind == NUMBER:
+        return _run_end(text, i + length, stop, classes, NUMBER, 2)
     if first == ord("'"):
         end = _contraction_end(text, i, stop, True)
         if end > i:
             return end
-    point, length = _decode(text, i)
-    kind = classes[point]
-    if kind == LETTER:
-        return _letters_end(text, i + length, stop, classes)
-    if kind == NUMBER:
-        return _run_end(text, i, stop, classes, NUMBER, 3)
     after = i + length
     next_kind = 0
     if after < stop:
         next_point, next_length = _decode(text, after)
-        next_kind = classes[next_point]
+        next_kind = byte_at(classes, next_point)
         if next_kind == LETTER and kind != NEWLINE:
             return _letters_end(text, after + next_length, stop, classes)
     if kind == OTHER or (first == ord(" ") and next_kind == OTHER):
         end = _run_end(text, after, stop, classes, OTHER, stop)
-        while end < stop and (text[end] == 10 or text[end] == 13):
+        while end < stop and (byte_at(text, end) == 10 or byte_at(text, end) == 13):
             end += 1
         return end
     return _white_space_end(text, i, stop, classes, code)
 
 
 @kernel
-def _gpt2_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArray[np.uint8]) -> int:
+def _gpt2_end(text: int, i: int, stop: int, classes: int) -> int:
     """The end of the pre-token that starts at `i`, in the way of GPT-2."""
-    if text[i] == ord("'"):
+    if byte_at(text, i) == ord("'"):
         end = _contraction_end(text, i, stop, False)
         if end > i:
             return end
-    start = i + 1 if text[i] == ord(" ") and i + 1 < stop else i
+    start = i + 1 if byte_at(text, i) == ord(" ") and i + 1 < stop else i
     point, length = _decode(text, start)
-    kind = classes[point]
+    kind = byte_at(classes, point)
     if kind == LETTER:
         return _letters_end(text, start + length, stop, classes)
     if kind in (NUMBER, OTHER):
@@ -226,14 +232,15 @@ def _gpt2_end(text: NDArray[np.uint8], i: int, stop: int, classes: NDArray[np.ui
 
 @kernel
 def _scan(
-    text: NDArray[np.uint8],
+    text_array: NDArray[np.uint8],
     document_ends: NDArray[np.int64],
     code: int,
-    classes: NDArray[np.uint8],
+    class_array: NDArray[np.uint8],
     ends: NDArray[np.int64],
     words_before: NDArray[np.int64],
 ) -> int:
     """Fill `ends` and `words_before`; returns how many pre-tokens there are."""
+    text, classes = int64(text_array.ctypes.data), int64(class_array.ctypes.data)
     count = 0
     words_before[0] = 0
     for d in range(len(document_ends) - 1):

@@ -74,18 +74,6 @@ class WordCounter:
 
 
 @kernel
-def _short_key(text: NDArray[np.uint8], start: int, length: int) -> tuple[np.uint64, np.uint64]:
-    """A word of at most 15 bytes as two numbers."""
-    one = np.uint64(1)
-    first = load64(text, start)
-    if length < 8:
-        first &= (one << np.uint64(8 * length)) - one
-        return first, np.uint64(length) << np.uint64(56)
-    second = load64(text, start + 8) & ((one << np.uint64(8 * (length - 8))) - one)
-    return first, second | (np.uint64(length) << np.uint64(56))
-
-
-@kernel
 def _long_hash(text: NDArray[np.uint8], start: int, length: int) -> np.uint64:
     """A hash of a word of at least 8 bytes."""
     state: np.uint64 = np.uint64(length)
@@ -140,7 +128,7 @@ def _stored(
 
 @kernel
 def _grown(slots: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The table with twice the slots. A long word is placed by its hash alone, as `_add_word` does."""
+    """The table with twice the slots. A long word is placed by its hash alone."""
     larger = np.zeros((2 * len(slots), 3), np.uint64)
     for i in range(len(slots)):
         if slots[i, 1] == 0:
@@ -155,46 +143,6 @@ def _grown(slots: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 @kernel
-def _add_word(
-    text: NDArray[np.uint8],
-    start: int,
-    length: int,
-    count: int,
-    slots: NDArray[np.uint64],
-    arena: NDArray[np.uint8],
-    used: NDArray[np.int64],
-) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    """Count one word `count` times more."""
-    last = len(slots) - 1
-    if length <= 15:
-        first, second = _short_key(text, start, length)
-        s = _place(first, second, len(slots))
-        while slots[s, 1] != 0 and not (slots[s, 0] == first and slots[s, 1] == second):
-            s = (s + 1) & last
-    else:
-        first = _long_hash(text, start, length)
-        second = np.uint64(_LONG) << np.uint64(56)
-        low = (np.uint64(1) << np.uint64(56)) - np.uint64(1)
-        s = _place(first, np.uint64(0), len(slots))
-        while slots[s, 1] != 0:
-            if slots[s, 0] == first and slots[s, 1] >> np.uint64(56) == _LONG:
-                offset = int64(slots[s, 1] & low)
-                if _in_arena(text, start, length, arena, offset):
-                    break
-            s = (s + 1) & last
-        if slots[s, 1] == 0:
-            second |= np.uint64(used[1])
-            arena = _stored(text, start, length, arena, used)
-    if slots[s, 1] == 0:
-        slots[s, 0], slots[s, 1] = first, second
-        used[0] += 1
-    slots[s, 2] += np.uint64(count)
-    if 2 * used[0] > len(slots):
-        slots = _grown(slots)
-    return slots, arena
-
-
-@kernel
 def _count(
     text: NDArray[np.uint8],
     ends: NDArray[np.int64],
@@ -204,10 +152,44 @@ def _count(
     arena: NDArray[np.uint8],
     used: NDArray[np.int64],
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    """Count every word; `step` is 1 where each has a count of its own, 0 where all have the first."""
+    """Count every word; `step` is 1 where each has a count of its own, 0 where all have the first.
+
+    Returns the table and the arena, which may have grown.
+    """
+    one, long_key = np.uint64(1), np.uint64(_LONG) << np.uint64(56)
+    low = (one << np.uint64(56)) - one
     start = int64(0)
     for w in range(len(ends)):
-        slots, arena = _add_word(text, start, ends[w] - start, counts[w * step], slots, arena, used)
+        length = ends[w] - start
+        last = len(slots) - 1
+        if length <= 15:
+            first, second = load64(text, start), np.uint64(length) << np.uint64(56)
+            if length < 8:
+                first &= (one << np.uint64(8 * length)) - one
+            else:
+                second |= load64(text, start + 8) & ((one << np.uint64(8 * (length - 8))) - one)
+            s = _place(first, second, len(slots))
+            while slots[s, 1] != 0 and not (slots[s, 0] == first and slots[s, 1] == second):
+                s = (s + 1) & last
+        else:
+            first, second = _long_hash(text, start, length), long_key | np.uint64(used[1])
+            s = _place(first, np.uint64(0), len(slots))
+            while slots[s, 1] != 0:
+                if slots[s, 0] == first and slots[s, 1] & long_key == long_key:
+                    offset = int64(slots[s, 1] & low)
+                    if _in_arena(text, start, length, arena, offset):
+                        break
+                s = (s + 1) & last
+        if slots[s, 1] != 0:
+            slots[s, 2] += np.uint64(counts[w * step])
+            start = ends[w]
+            continue
+        slots[s, 0], slots[s, 1], slots[s, 2] = first, second, np.uint64(counts[w * step])
+        used[0] += 1
+        if length > 15:
+            arena = _stored(text, start, length, arena, used)
+        if 2 * used[0] > len(slots):
+            slots = _grown(slots)
         start = ends[w]
     return slots, arena
 
