@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from athanor.core.artifact import WORK, read_json, write_json, write_jsonl
-from athanor.core.documents import shards
 from athanor.core.workers import map_shards
 from athanor.data.dedup import passes
 from athanor.data.dedup.clusters import Candidate, Copy, cluster_rows, copies
@@ -27,6 +26,7 @@ from athanor.data.dedup.config import Dedup, MinHash
 from athanor.data.dedup.lines import limit, repeated_keys
 from athanor.data.dedup.union_find import Indices, connect_equal, groups_of_several, singletons
 from athanor.data.dedup.words import Hashes
+from athanor.data.folders import document_shards
 
 R = TypeVar("R")
 
@@ -74,7 +74,7 @@ class Corpus:
 
 def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Removes duplicates from `inputs["documents"]`; returns what was counted."""
-    paths = shards(inputs["documents"])
+    paths = document_shards(inputs["documents"])
     unnumbered = Corpus(paths, np.zeros(1, np.int64), out / WORK, config.workers)
     counted = unnumbered.map(passes.fingerprint, "fingerprints", near=config.near)
     starts = np.cumsum([0, *(row["documents"] for row in counted)]).astype(np.int64)

@@ -1,0 +1,240 @@
+"""The step that scores documents with a classifier trained on the run's own good and bad examples.
+
+In: `documents`; optionally `rejected`, a step whose `removed/` documents are bad examples, and `good`, a step
+whose `documents/` are good ones (for instance the pages that Wikipedia's references point to). Out: `documents/` with
+`metadata.quality`, the calibrated probability of being good; `removed/`, those under the threshold; the
+model in `quality/model.safetensors`, and `quality/quality.json`, which says how it was trained and what it
+learned.
+
+Which documents are good is stated by the recipe: URL patterns, files of URLs or hosts, or the input `good`; then
+the other documents stand for the average page, and the classifier answers "would this list name the page?".
+Without any, the documents with the largest share of prose are good and those with the smallest are bad (see
+`prose.py`); then the classifier learns to recognise prose by its words.
+
+The documents fall into parts by host (by page, where hosts are too few), and each part is scored by a model
+trained on examples of the other parts: a model that has seen a document's label would only repeat it. The
+area under the curve and the calibration are taken over the same scores. The model saved is trained on all.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from athanor.core.artifact import WORK, read_json, write_json
+from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
+from athanor.core.workers import map_shards
+from athanor.data.folders import document_shards
+
+if TYPE_CHECKING:  # numpy and numba load when a step runs, not when its config is read
+    from athanor.data.linear_classifier import Classifier
+    from athanor.data.origin import Unit
+    from athanor.data.quality_examples import Example
+
+R = TypeVar("R")
+
+DIGITS = 6  # of a stored score; more than it means
+BINS = 20  # of the histogram of scores
+SHOWN_WORDS = 20  # of the words that speak most for and against a document
+WORD_SAMPLE = 2000  # examples looked through for them
+
+
+@dataclass(frozen=True)
+class Good:
+    """Which documents are good examples."""
+
+    urls: tuple[str, ...] = ()
+    """Regular expressions; a document whose URL matches one of them is good."""
+    url_lists: tuple[str, ...] = field(default=(), metadata={"files": True})
+    """Text files with one URL or host per line; the pages named, and all pages of the hosts, are good."""
+    prose_share: float = 0.3
+    """Without lists or an input of good documents: this share of the documents, those with most prose, is good."""
+    bad_share: float = 0.3
+    """Without lists or an input of good documents: this share of the documents, those with least prose, is bad."""
+
+    def __post_init__(self) -> None:
+        for pattern in self.urls:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"urls: {pattern!r} is not a regular expression: {error}") from error
+        if not (self.prose_share > 0 and self.bad_share > 0 and self.prose_share + self.bad_share <= 1):
+            raise ValueError("prose_share and bad_share must be above 0 and at most 1 together")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Scores documents with a classifier trained on good and bad examples."""
+
+    good: Good = field(default_factory=Good)
+    """Which documents are good examples."""
+    keep_rate: float = 1.0
+    """Share of the documents to keep, the best; the others are removed. 1 keeps all."""
+    max_examples: int = 10_000
+    """Good examples to train on at most, and as many bad ones; drawn by a hash of the document's id."""
+    bucket_bits: int = 18
+    """Words and word pairs are hashed into 2**bucket_bits weights."""
+    max_words: int = 2000
+    """Words of a document that are looked at, from its start."""
+    epochs: int = 5
+    """Passes over the examples."""
+    learning_rate: float = 1.0
+    """First step size of the training."""
+    folds: int = 5
+    """Parts into which hosts or pages fall; each part is scored by a model trained on the others."""
+    seed: int = 0
+    """Chooses examples, folds and the order of training."""
+    workers: int = field(default=1, metadata={"runtime": True})
+    """Processes to use; changes the speed, never the result."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep_rate <= 1:
+            raise ValueError(f"keep_rate must be above 0 and at most 1, found {self.keep_rate}")
+        if not 1 <= self.bucket_bits <= 30:
+            raise ValueError(f"bucket_bits must lie between 1 and 30, found {self.bucket_bits}")
+        if self.folds < 2 or self.max_examples < 1 or self.max_words < 1 or self.epochs < 1:
+            raise ValueError("folds must be at least 2; max_examples, max_words and epochs at least 1")
+
+
+def run(config: Quality, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Trains a classifier, scores `inputs["documents"]` and writes them; returns what was counted."""
+    from athanor.data.quality_examples import choose
+
+    work = out / WORK
+    unit, how = _train(config, choose(config, inputs, work), out / "quality" / "model.safetensors", work)
+    paths = document_shards(inputs["documents"])
+    scored = _map(config, partial(_score, work=work, config=config, unit=unit), paths, work, "scores")
+    every = sorted(score for scores in scored for score in scores)
+    num_kept = max(1, round(config.keep_rate * len(every)))
+    threshold = every[-num_kept] if num_kept < len(every) else 0.0
+    writer = partial(_write, work=work, out=out, threshold=threshold, keep_rate=config.keep_rate)
+    written = _map(config, writer, paths, work, "documents")
+
+    num_removed = sum(row["removed"] for row in written)
+    metrics = {
+        "documents_in": len(every),
+        "documents_out": sum(row["documents"] for row in written),
+        "bytes_in": sum(row["bytes"] + row["bytes_removed"] for row in written),
+        "bytes_out": sum(row["bytes"] for row in written),
+        "removed": {"quality: under the threshold": num_removed} if num_removed else {},
+        "threshold": threshold,
+        "score_histogram": histogram(every),
+        **how,
+    }
+    write_json(out / "quality" / "quality.json", metrics)
+    return metrics
+
+
+def histogram(scores: Sequence[float]) -> dict[str, list[float]]:
+    """Counts of probabilities in 20 bins between 0 and 1."""
+    counts = Counter(min(BINS - 1, int(score * BINS)) for score in scores)
+    return {"edges": [i / BINS for i in range(BINS + 1)], "counts": [counts[i] for i in range(BINS)]}
+
+
+def _train(config: Quality, chosen: "Sequence[Example]", saved: Path, work: Path) -> "tuple[Unit, dict[str, Any]]":
+    """Train and save the model and those of the parts; returns what parts consist of, and how well they do."""
+    import numpy as np
+
+    from athanor.data import linear_classifier as linear
+    from athanor.data.origin import unit_of
+
+    training = linear.Training(config.bucket_bits, config.max_words, config.epochs, config.learning_rate, config.seed)
+    texts, labels = [example.document.text for example in chosen], [example.is_good for example in chosen]
+    data = linear.examples(texts, labels, training)
+    unit = _unit_of_parts(config, chosen)
+    folds = np.array([_fold(unit_of(example.document, unit), config) for example in chosen], np.int64)
+    models = [linear.trained_without(data, folds, fold, training) for fold in range(config.folds)]
+    held_out = linear.held_out_scores(data, folds, models)
+
+    whole = linear.calibrated(linear.train(data, training), held_out, data.is_good)
+    whole.save(saved)
+    for fold, model in enumerate(models):
+        part = replace(model or whole, slope=whole.slope, shift=whole.shift)
+        part.save(work / "models" / f"{fold}.safetensors")
+
+    num_good, num_bad = int(data.is_good.sum()), int((~data.is_good).sum())
+    area = linear.area_under_curve(held_out, data.is_good)
+    words = _telling_words(whole, chosen)
+    return unit, {
+        "examples": {"good": num_good, "bad": num_bad},
+        "examples_from": dict(sorted(Counter(example.why for example in chosen).items())),
+        "auc": area,
+        "auc_interval": None if area is None else list(linear.area_interval(area, num_good, num_bad)),
+        "held_out_by": unit,
+        "words_for": words[:SHOWN_WORDS],
+        "words_against": words[::-1][:SHOWN_WORDS],
+    }
+
+
+def _unit_of_parts(config: Quality, chosen: "Sequence[Example]") -> "Unit":
+    """Hosts, unless good or bad examples come from fewer hosts than there are parts, or half of them from one."""
+    from athanor.data.origin import host_of
+
+    for label in (True, False):
+        hosts = Counter(host_of(example.document) for example in chosen if example.is_good == label)
+        if len(hosts) < config.folds or max(hosts.values()) > hosts.total() / 2:
+            return "page"
+    return "host"
+
+
+def _fold(name: str, config: Quality) -> int:
+    from athanor.data.origin import draw
+
+    return int(draw(config.seed, "fold", name) * config.folds)
+
+
+def _telling_words(classifier: "Classifier", chosen: "Sequence[Example]") -> list[str]:
+    """Words of the examples, from the one that speaks most for a document to the one that speaks most against."""
+    from athanor.data.dedup.words import simple_words
+    from athanor.data.linear_classifier import word_weights
+
+    found_in: Counter[str] = Counter()
+    for example in chosen[:: max(1, len(chosen) // WORD_SAMPLE)]:
+        words, starts = simple_words(example.document.text)
+        end = starts[min(len(starts) - 1, classifier.max_words)]
+        found_in.update(set(words[:end].tobytes().decode("utf-8", "replace").split()))
+    common = sorted(word for word, count in found_in.items() if count >= min(5, len(chosen)) and word.isalpha())
+    weights = dict(zip(common, word_weights(classifier, common), strict=True))
+    return sorted(common, key=lambda word: (-weights[word], word))
+
+
+def _score(path: Path, work: Path, config: Quality, unit: "Unit") -> list[float]:
+    """The probability of each document of a shard, which is also left for `_write`."""
+    from athanor.data.linear_classifier import Classifier
+    from athanor.data.origin import unit_of
+
+    models = [Classifier.load(work / "models" / f"{fold}.safetensors") for fold in range(config.folds)]
+    scores = [models[_fold(unit_of(row, unit), config)].probability(row.text) for row in read_shard(path)]
+    write_json(work / "scores" / f"{path.stem}.json", scores)
+    return scores
+
+
+def _write(path: Path, work: Path, out: Path, threshold: float, keep_rate: float) -> dict[str, int]:
+    kept: list[Document] = []
+    removed: list[Removed] = []
+    for document, score in zip(read_shard(path), read_json(work / "scores" / f"{path.stem}.json"), strict=True):
+        scored = replace(document, metadata=document.metadata | {"quality": round(score, DIGITS)})
+        if score < threshold:
+            reason = f"quality {score:.3f}, below {threshold:.3f}, which keeps {keep_rate:.0%}"
+            removed.append(Removed(scored, "quality", reason))
+        else:
+            kept.append(scored)
+    write_shard(out / "documents" / path.name, kept)
+    write_removed_shard(out / "removed" / path.name, removed)
+    return {
+        "documents": len(kept),
+        "bytes": _size_bytes(kept),
+        "removed": len(removed),
+        "bytes_removed": _size_bytes([row.document for row in removed]),
+    }
+
+
+def _size_bytes(documents: Sequence[Document]) -> int:
+    return sum(len(document.text.encode("utf-8", "surrogatepass")) for document in documents)
+
+
+def _map(config: Quality, function: Callable[[Path], R], paths: Sequence[Path], work: Path, label: str) -> list[R]:
+    return map_shards(function, paths, workers=config.workers, done=work / f"done_{label}", label=label)
