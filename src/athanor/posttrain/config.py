@@ -15,7 +15,7 @@ LOSSES_WITH_LENGTHS = ("sigmoid_norm", "ipo")
 class Instructions:
     """Questions about names documented on the crawled pages, with the first paragraph about each as answer."""
 
-    min_characters: int = 40
+    min_characters: int = 32
     """Answers shorter than this are dropped."""
     max_characters: int = 240
     """Longer answers are cut after the last sentence that fits, and dropped where none fits."""

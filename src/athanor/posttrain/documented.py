@@ -99,12 +99,13 @@ def name_of(passage: Passage, module_name: str, class_name: str) -> tuple[str, N
     if module_name and text.split(" ")[0] == module_name:
         return module_name, "module"
     signature = SIGNATURE.match(text)
+    emphasised = re.fullmatch(IDENTIFIER, passage.emphasis, re.ASCII)
     callable_ = "(" in text
-    if signature is None or not (callable_ or passage.emphasis or module_name):
+    if not (emphasised or signature) or not (callable_ or passage.emphasis or module_name):
         if passage.kind == "term":
             return text, "term"
         return text, "topic" if passage.level <= 1 else "section"
-    name = signature[1]
+    name = emphasised[0] if emphasised else signature[1] if signature else text
     parts = [part for part in passage.anchor.replace("-", ".").split(".") if part]
     if parts and parts[-1] == name:
         name = ".".join(parts)

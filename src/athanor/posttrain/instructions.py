@@ -46,16 +46,25 @@ def run(config: Instructions, inputs: Mapping[str, Path], out: Path) -> dict[str
     warcs = warc_files(inputs["pages"])
     if not warcs:
         raise ValueError(f"{inputs['pages']}: no WARC files to make instructions from")
-    read = partial(read_pairs, min_characters=config.min_characters, max_characters=config.max_characters)
+    trained_on, held_out = (
+        {document.url for document in read_documents(inputs["documents"] / part)} for part in ("train", "validation")
+    )
+    skip_others = config.pages_outside_mixture == "skip"
+    wanted = out / WORK / "wanted.json"
+    write_json(wanted, sorted(trained_on | held_out) if skip_others else None)
+    read = partial(
+        read_pairs, wanted=wanted, min_characters=config.min_characters, max_characters=config.max_characters
+    )
     parts = parts_of(warcs, out / WORK / "parts")
     found = map_shards(read, parts, workers=config.workers, done=out / WORK / "pages", label="instructions")
     in_order = sorted((page for result in found for page in result), key=lambda page: page["place"])
     pages = {page["url"]: page for page in in_order}  # of a page fetched twice, the later one
-    training, held_out, outside = sort_pages(pages, inputs["documents"], config)
-    dropped = [row for url in sorted({*training, *held_out}) for row in pages[url]["dropped"]]
+    outside = pages.keys() - trained_on - held_out
+    kept_pages = {url: page for url, page in sorted(pages.items()) if not (skip_others and url in outside)}
+    dropped = [row for page in kept_pages.values() for row in page["dropped"]]
     candidates = {
-        name: [pair for url in urls for pair in pages[url]["pairs"]]
-        for name, urls in (("train", training), ("test", held_out))
+        "train": [pair for url, page in kept_pages.items() if url not in held_out for pair in page["pairs"]],
+        "test": [pair for url, page in kept_pages.items() if url in held_out for pair in page["pairs"]],
     }
     train, test = distinct(candidates["train"], candidates["test"], config, dropped)
     splits, split_by = split(train, test, config)
@@ -65,7 +74,7 @@ def run(config: Instructions, inputs: Mapping[str, Path], out: Path) -> dict[str
     kept = [pair for name in SPLITS for pair in splits[name]]
     return {
         "pages": len(pages),
-        "pages_outside_mixture": outside,
+        "pages_outside_mixture": len(outside),
         "pages_with_pairs": len({pair["page"] for pair in kept}),
         "pairs_found": sum(map(len, candidates.values())),
         "rows": {name: len(splits[name]) for name in SPLITS},
@@ -88,19 +97,26 @@ def parts_of(warcs: Sequence[Path], folder: Path) -> list[Path]:
     return paths
 
 
-def read_pairs(part: Path, min_characters: int, max_characters: int) -> list[dict[str, Any]]:
-    """For each HTML page of a part of a WARC file its URL, its place, the pairs on it and the names without one."""
-    described = read_json(part)
+def read_pairs(part: Path, wanted: Path, min_characters: int, max_characters: int) -> list[dict[str, Any]]:
+    """For each HTML page of a part of a WARC file its URL, its place, the pairs on it and the names without one.
+
+    Pages whose URL is not in the list `wanted`, where it holds one, are named but not read.
+    """
+    described, listed = read_json(part), read_json(wanted)
+    urls = None if listed is None else set(listed)
     results = []
     for number, page in enumerate(read_pages(Path(described["warc"]))):
         if number % described["num_parts"] != described["part"]:
             continue
         if page.is_text or not page.content_type.endswith(("html", "xml")):
             continue
-        text, _ = decoded(page.body, page.headers.get("content-type", ""))
-        tree = HTMLTree.parse(text)
         pairs: list[Pair] = []
         dropped: list[dict[str, str]] = []
+        results.append({"url": page.url, "place": [described["file"], number], "pairs": pairs, "dropped": dropped})
+        if urls is not None and page.url not in urls:
+            continue
+        text, _ = decoded(page.body, page.headers.get("content-type", ""))
+        tree = HTMLTree.parse(text)
         for found in documented_names(passages(tree), tree.title or page.url, min_characters, max_characters):
             if isinstance(found, Answer):
                 url = f"{page.url}#{found.anchor}" if found.anchor else page.url
@@ -109,18 +125,7 @@ def read_pairs(part: Path, min_characters: int, max_characters: int) -> list[dic
                 pairs.append(pair | {"url": url, "page": page.url})
             else:
                 dropped.append({"name": found.name, "reason": found.reason, "page": page.url})
-        results.append({"url": page.url, "place": [described["file"], number], "pairs": pairs, "dropped": dropped})
     return results
-
-
-def sort_pages(pages: Mapping[str, Any], mixture: Path, config: Instructions) -> tuple[list[str], list[str], int]:
-    """Which pages are trained on, which are held out, and how many are neither: URLs, in order."""
-    trained_on, held_out = ({d.url for d in read_documents(mixture / name)} for name in ("train", "validation"))
-    outside = sorted(pages.keys() - trained_on - held_out)
-    training = sorted(pages.keys() & trained_on - held_out)
-    if config.pages_outside_mixture == "train":
-        training = sorted({*training, *outside})
-    return training, sorted(pages.keys() & held_out), len(outside)
 
 
 def distinct(

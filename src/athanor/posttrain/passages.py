@@ -81,16 +81,16 @@ class _Reader:
         if node.type != NodeType.ELEMENT:
             return
         tag = node.tag
-        if self.skipping or tag in SKIPPED:
+        if node.first_child is None:  # the walk never leaves an element that holds nothing
+            self._empty_element(node, tag)
+        elif self.skipping or tag in SKIPPED:
             self.skipping += 1
-            return
-        if tag == "br":
-            self.block.text.append("\n")
         elif tag in ("pre", "textarea"):
             self.flush()
             self.code += 1
         elif tag in INLINE:
-            self._inline(node, tag)
+            self._remember_anchor(node)
+            self.emphasised += _emphasises(node, tag)
         else:
             self.flush()
             self.kinds.append(self._kind(node, tag))
@@ -111,7 +111,7 @@ class _Reader:
             if _emphasises(node, tag):
                 self.emphasised -= 1
                 self.block.emphasis_ended = self.block.emphasis_ended or not self.emphasised
-        elif tag != "br":
+        else:
             self.flush()
             self.kinds.pop()
             self.block = self._new_block(None)
@@ -134,6 +134,16 @@ class _Reader:
         kind, level = self.kinds[-1]
         return _Block(kind, level, _anchor(node) if node is not None else "")
 
+    def _empty_element(self, node: Any, tag: str) -> None:
+        if self.skipping:
+            return
+        if tag == "br":
+            self.block.text.append("\n")
+        elif tag in INLINE:
+            self._remember_anchor(node)
+        else:
+            self.flush()
+
     def _kind(self, node: Any, tag: str) -> tuple[PassageKind, int]:
         if tag in HEADINGS:
             return "heading", int(tag[1])
@@ -148,11 +158,9 @@ class _Reader:
             return "paragraph", 0
         return self.kinds[-1]
 
-    def _inline(self, node: Any, tag: str) -> None:
+    def _remember_anchor(self, node: Any) -> None:
         if self.block.kind in ("heading", "term") and not self.block.anchor:
             self.block.anchor = _anchor(node)
-        if _emphasises(node, tag):
-            self.emphasised += 1
 
     def _text(self, text: str) -> None:
         if self.skipping:
