@@ -1,0 +1,1 @@
+"""The data stage: recorded pages become clean, distinct, scored and mixed documents."""

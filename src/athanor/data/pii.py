@@ -21,6 +21,9 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 # The look-ahead bounds the work on long runs without an "@"; 64 is the longest local part of RFC 5321.
 _EMAIL = re.compile(rf"\b(?=[^\s@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}")
+# Quick to search for, and present wherever the patterns below match.
+_MAYBE_EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]@[A-Za-z0-9-]+\.")
+_MAYBE_IPV4 = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
 _IPV4_ANYWHERE = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}", re.ASCII)
 _IPV4 = re.compile(rf"(?<![\d.]){_IPV4_ANYWHERE.pattern}(?!\d|\.\d)", re.ASCII)
@@ -55,9 +58,9 @@ def mask(text: str, rule: Pii) -> tuple[str, Counter[str]]:
     ('mail email@example.com or 192.0.2.1, not 127.0.0.1', Counter({'email': 1, 'ipv4': 1}))
     """
     found: Counter[str] = Counter()
-    if rule.emails and "@" in text:
+    if rule.emails and _MAYBE_EMAIL.search(text):
         text = _replaced(text, _EMAIL, EMAILS, lambda _: True, "email", found)
-    if rule.ipv4:
+    if rule.ipv4 and _MAYBE_IPV4.search(text):
         pattern = _IPV4_ANYWHERE if rule.ipv4_in_longer_numbers else _IPV4
         text = _replaced(text, pattern, IPV4, _is_public_ipv4, "ipv4", found)
     if rule.ipv6 and ("::" in text or text.count(":") >= 7):

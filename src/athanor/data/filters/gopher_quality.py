@@ -5,6 +5,7 @@ tables, code, lists. For documentation loosen `min_alphabetic_words`, for other 
 stop words.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,18 +46,20 @@ class GopherQuality:
 
 def judge(text: str, words: Sequence[str], rule: GopherQuality) -> Verdict:
     """Whether `text` reads like running prose under `rule`."""
-    spoken = [word for word in words if not is_mark(word)]
-    if rule.min_words is not None and len(spoken) < rule.min_words:
+    counts = Counter(words)
+    spoken = {word: count for word, count in counts.items() if not is_mark(word)}
+    num_spoken = sum(spoken.values())
+    if rule.min_words is not None and num_spoken < rule.min_words:
         return removed(f"fewer than {rule.min_words} words")
-    if rule.max_words is not None and len(spoken) > rule.max_words:
+    if rule.max_words is not None and num_spoken > rule.max_words:
         return removed(f"more than {rule.max_words} words")
-    if not spoken:
+    if not num_spoken:
         return removed("no words")
 
-    characters = sum(map(len, spoken))
-    if rule.min_mean_word_length is not None and characters < rule.min_mean_word_length * len(spoken):
+    characters = sum(len(word) * count for word, count in spoken.items())
+    if rule.min_mean_word_length is not None and characters < rule.min_mean_word_length * num_spoken:
         return removed(f"mean word length under {rule.min_mean_word_length:g}")
-    if rule.max_mean_word_length is not None and characters > rule.max_mean_word_length * len(spoken):
+    if rule.max_mean_word_length is not None and characters > rule.max_mean_word_length * num_spoken:
         return removed(f"mean word length over {rule.max_mean_word_length:g}")
 
     if rule.max_hashes_per_word is not None and text.count("#") > rule.max_hashes_per_word * len(words):
@@ -74,9 +77,9 @@ def judge(text: str, words: Sequence[str], rule: GopherQuality) -> Verdict:
         return removed(f"more than {percent(rule.max_ellipsis_lines)} of lines end with an ellipsis")
 
     if rule.min_alphabetic_words is not None:
-        alphabetic = sum(word.isalpha() or any(map(str.isalpha, word)) for word in words)
+        alphabetic = sum(count for word, count in counts.items() if any(map(str.isalpha, word)))
         if alphabetic < rule.min_alphabetic_words * len(words):
             return removed(f"fewer than {percent(rule.min_alphabetic_words)} of words have a letter")
-    if rule.min_stop_words is not None and len(set(rule.stop_words).intersection(words)) < rule.min_stop_words:
+    if rule.min_stop_words is not None and len(counts.keys() & set(rule.stop_words)) < rule.min_stop_words:
         return removed(f"fewer than {rule.min_stop_words} different stop words")
     return KEPT

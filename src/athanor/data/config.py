@@ -1,0 +1,60 @@
+"""What can be set in the first two steps of the data stage; imports nothing heavy."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from athanor.data.filters.c4 import C4
+from athanor.data.filters.fineweb import FineWeb
+from athanor.data.filters.gopher_quality import GopherQuality
+from athanor.data.filters.gopher_repetition import GopherRepetition
+from athanor.data.language import LanguageRule
+from athanor.data.pii import Pii
+from athanor.data.url import UrlRule
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Turns recorded pages into documents."""
+
+    method: Literal["fast", "precise"] = "fast"
+    """fast: resiliparse. precise: trafilatura, better on articles, ten times slower, an extra."""
+    main_content: bool = True
+    """Drop what looks like navigation, headers and footers (method fast)."""
+    skip: tuple[str, ...] = ()
+    """CSS selectors of elements to leave out, for sites whose boilerplate is known."""
+    plain_text: bool = True
+    """Take pages of type text/plain too."""
+    max_body_bytes: int = 32 * 1024 * 1024
+    """Larger pages are reported and left out; also bounds what a compressed page may grow to."""
+    shard_bytes: int = 8 * 1024 * 1024
+    """A shard of documents is closed when its text reaches this size."""
+    time_limit_seconds: float | None = field(default=30.0, metadata={"runtime": True})
+    """Longest time for one page; null: no limit, and a parser that crashes takes the step with it."""
+    workers: int = field(default=1, metadata={"runtime": True})
+    """Processes to use, each on a WARC file of its own; changes the speed, never the result."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which documents to keep, rule after rule in this order; a rule set to null is not applied.
+
+    The defaults are those of the papers. FineWeb's own chain is this one with `c4.terminal_mark: false` and
+    `fineweb: {}`.
+    """
+
+    url: UrlRule | None = field(default_factory=UrlRule)
+    """Block lists of addresses."""
+    language: LanguageRule | None = field(default_factory=LanguageRule)
+    """Languages to keep; the language and its score are noted in the document."""
+    gopher_repetition: GopherRepetition | None = field(default_factory=GopherRepetition)
+    """Repeated lines, paragraphs and runs of words."""
+    gopher_quality: GopherQuality | None = field(default_factory=GopherQuality)
+    """Length, symbols, bullets, stop words."""
+    c4: C4 | None = field(default_factory=C4)
+    """Boilerplate lines, braces, placeholder text; changes the text of what it keeps."""
+    fineweb: FineWeb | None = None
+    """Short and repeated lines, lists; follows C4 without its terminal-mark rule."""
+    pii: Pii | None = field(default_factory=Pii)
+    """Personal data to mask in what is kept."""
+    workers: int = field(default=1, metadata={"runtime": True})
+    """Processes to use, each on a shard of its own; changes the speed, never the result."""

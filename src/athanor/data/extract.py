@@ -1,0 +1,230 @@
+"""Documents from recorded pages: the first step of the data stage.
+
+In: `pages`, a folder of WARC or WET files. Out: `documents/`, sorted by address in shards of bounded size so
+that the order of the crawl does not matter; `removed/`, the pages that gave none, with the reason; and
+`errors.jsonl`, what could not be read and where. Of pages with the same address the earliest is kept.
+"""
+
+import hashlib
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from athanor.core.artifact import WORK, read_jsonl, write_jsonl
+from athanor.core.console import warn
+from athanor.core.documents import (
+    Document,
+    Removed,
+    read_documents,
+    read_removed,
+    shard_name,
+    write_removed_shard,
+    write_shard,
+)
+from athanor.core.workers import map_shards
+from athanor.data.charset import decoded
+from athanor.data.config import Extract
+from athanor.data.html_text import PageText, html_to_text, tidied
+from athanor.data.limited import CallFailed, Limited
+from athanor.data.url import normalized
+from athanor.data.warc import Page, ReadError, read_pages, warc_files
+
+T = TypeVar("T")
+
+RUN_DOCUMENTS = 256
+"""Documents per shard of a sorted run; merging holds this many of each WARC file in memory."""
+
+HTML_TYPES = ("text/html", "application/xhtml+xml")
+
+
+def run(config: Extract, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Extract every page of `inputs["pages"]` into `out`; returns the counts."""
+    source = inputs["pages"]
+    files = warc_files(source)
+    if not files:
+        raise ValueError(f"{source}: no WARC files (*.warc, *.warc.gz, *.wet.gz, ...) here or below")
+    runs = out / WORK / "runs"
+    one_file = partial(_extract_file, config=config, source=source, runs=runs)
+    counts = map_shards(
+        one_file, files, workers=config.workers, done=out / WORK / "extracted", label="extract", unit="files"
+    )
+
+    folders = [runs / _run_name(path, source) for path in files]
+    write_jsonl(
+        out / "errors.jsonl", itertools.chain.from_iterable(read_jsonl(run / "errors.jsonl") for run in folders)
+    )
+    repeated: list[Removed] = []
+    merged = _first_of_each_address([read_documents(run / "documents") for run in folders], repeated.append)
+    documents, bytes_text = _write_shards(merged, out / "documents", config.shard_bytes)
+    repeated.sort(key=lambda row: _key(row.document))
+    rejected = heapq.merge(
+        *(read_removed(run / "removed") for run in folders), repeated, key=lambda row: _key(row.document)
+    )
+    removed = _write_removed(rejected, out / "removed")
+    if not documents:
+        warn(f"extract: none of {sum(count['pages'] for count in counts)} pages gave a document; see {out}/removed")
+    return {
+        "files": len(files),
+        "records": sum(sum(count["records"].values()) for count in counts),
+        "record_types": dict(sorted(sum((Counter(count["records"]) for count in counts), Counter()).items())),
+        "pages": sum(count["pages"] for count in counts),
+        "documents": documents,
+        "bytes_html": sum(count["bytes_html"] for count in counts),
+        "bytes_text": bytes_text,
+        "removed": dict(sorted(removed.items())),
+        "errors": sum(count["errors"] for count in counts),
+        "encodings": dict(sorted(sum((Counter(count["encodings"]) for count in counts), Counter()).items())),
+    }
+
+
+def _extract_file(path: Path, config: Extract, source: Path, runs: Path) -> dict[str, Any]:
+    """One sorted run of documents from one WARC file; the counts."""
+    folder = runs / _run_name(path, source)
+    documents: list[Document] = []
+    rejected: list[Removed] = []
+    errors: list[ReadError] = []
+    records: Counter[str] = Counter()
+    pages = bytes_html = 0
+    limited = Limited(html_to_text, config.time_limit_seconds) if config.time_limit_seconds is not None else None
+    to_text: Callable[..., PageText] = limited or html_to_text
+    try:
+        for page in read_pages(path, errors.append, lambda kind: records.update([kind]), config.max_body_bytes):
+            pages += 1
+            bytes_html += len(page.body)
+            found = document_of(page, config, to_text)
+            documents.append(found) if isinstance(found, Document) else rejected.append(found)
+    finally:
+        if limited:
+            limited.close()
+    documents.sort(key=_key)
+    rejected.sort(key=lambda row: _key(row.document))
+    for index, batch in enumerate(_batches(documents, RUN_DOCUMENTS)):
+        write_shard(folder / "documents" / shard_name(index), batch)
+    write_removed_shard(folder / "removed" / shard_name(0), rejected)
+    (folder / "documents").mkdir(exist_ok=True)
+    write_jsonl(folder / "errors.jsonl", (asdict(error) for error in errors))
+    return {
+        "pages": pages,
+        "records": dict(records),
+        "bytes_html": bytes_html,
+        "errors": len(errors),
+        "encodings": dict(Counter(document.metadata["encoding"] for document in documents)),
+    }
+
+
+def document_of(page: Page, config: Extract, to_text: Callable[..., PageText] = html_to_text) -> Document | Removed:
+    """The document in `page`, or the page as removed with the reason it gave none."""
+    reason = _unwanted(page, config)
+    if reason:
+        return _rejected(page, reason)
+    encoding, title = "utf-8", ""
+    try:
+        if page.is_text:
+            text = tidied(page.body.decode("utf-8", errors="replace"))
+        else:
+            characters, encoding = decoded(page.body, page.headers.get("content-type", ""))
+            if page.content_type == "text/plain":
+                text = tidied(characters.expandtabs(8))
+            else:
+                found = to_text(characters, config.method, config.main_content, config.skip)
+                title, text = found.title, found.text
+    except CallFailed as failure:
+        return _rejected(page, str(failure) if str(failure) in ("time limit", "crash") else "extraction failed")
+    if not text.strip():
+        return _rejected(page, "no text")
+    metadata: dict[str, Any] = {"title": title, "encoding": encoding}
+    if page.truncated:
+        metadata["truncated"] = True
+    return Document(
+        id=_id(page.url, text), url=page.url, text=text, source=_host(page.url), date=page.date, metadata=metadata
+    )
+
+
+def _unwanted(page: Page, config: Extract) -> str:
+    """Why a page is not even looked at; empty when it is."""
+    if not page.url:
+        return "no address"
+    if page.status is not None and not 200 <= page.status < 300:
+        return f"status {page.status}"
+    if page.is_text or page.content_type in HTML_TYPES or (page.content_type == "text/plain" and config.plain_text):
+        return ""
+    if not page.content_type and page.body.lstrip()[:1] == b"<":
+        return ""
+    return f"content type {page.content_type or 'unknown'}"
+
+
+def _rejected(page: Page, reason: str) -> Removed:
+    document = Document(_id(page.url, reason), page.url, "", _host(page.url), page.date)
+    return Removed(document, removed_by="extract", reason=reason)
+
+
+def _id(url: str, text: str) -> str:
+    """The same page with the same text has the same id in every run."""
+    return hashlib.sha256(f"{url}\n{text}".encode(errors="replace")).hexdigest()[:16]
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _key(document: Document) -> tuple[str, str, str]:
+    """Order of documents: by address, of the same address the earliest first."""
+    return normalized(document.url), document.date, document.id
+
+
+def _run_name(path: Path, source: Path) -> str:
+    relative = path.name if path == source else path.relative_to(source).as_posix()
+    return hashlib.sha256(relative.encode()).hexdigest()[:16]
+
+
+def _first_of_each_address(runs: list[Iterator[Document]], on_repeat: Callable[[Removed], None]) -> Iterator[Document]:
+    """Sorted runs merged into one, each address once."""
+    address = None
+    for document in heapq.merge(*runs, key=_key):
+        this = normalized(document.url)
+        if this == address:
+            on_repeat(Removed(document, removed_by="extract", reason="repeated address"))
+        else:
+            address = this
+            yield document
+
+
+def _write_shards(documents: Iterable[Document], folder: Path, shard_bytes: int) -> tuple[int, int]:
+    """Write `documents` in shards of about `shard_bytes` of text; how many, and their bytes. At least one shard."""
+    batch: list[Document] = []
+    index = batch_bytes = total = total_bytes = 0
+    for document in documents:
+        batch.append(document)
+        batch_bytes += len(document.text.encode())
+        if batch_bytes >= shard_bytes:
+            write_shard(folder / shard_name(index), batch)
+            total, total_bytes, index = total + len(batch), total_bytes + batch_bytes, index + 1
+            batch, batch_bytes = [], 0
+    if batch or not index:
+        write_shard(folder / shard_name(index), batch)
+    return total + len(batch), total_bytes + batch_bytes
+
+
+def _batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, size)):
+        yield batch
+
+
+def _write_removed(rows: Iterable[Removed], folder: Path) -> Counter[str]:
+    """Write removed pages in shards; how many for each reason."""
+    reasons: Counter[str] = Counter()
+    for index, batch in enumerate(_batches(rows, 10_000)):
+        reasons.update(row.reason for row in batch)
+        write_removed_shard(folder / shard_name(index), batch)
+    folder.mkdir(exist_ok=True)
+    return reasons

@@ -1,0 +1,154 @@
+"""The rules in their order on one document, and the tally of what each did.
+
+In: a document. Out: the document as it is kept (language noted, boilerplate lines gone, personal data masked)
+or as it came with the rule and the reason that removed it. A word split is made once per text and shared.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from athanor.core.documents import Document, Removed
+from athanor.data import language, pii, url
+from athanor.data.config import Filter
+from athanor.data.filters import c4, fineweb, gopher_quality, gopher_repetition
+from athanor.data.filters.verdict import KEPT, Verdict
+from athanor.data.filters.words import split_words
+
+
+@dataclass
+class Passage:
+    """What went into one rule and what came out, over many documents."""
+
+    documents_in: int = 0
+    documents_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    removed: Counter[str] = field(default_factory=Counter)
+    """Reason -> documents."""
+    changed: Counter[str] = field(default_factory=Counter)
+    """What the rule took out of documents it kept: reason -> lines, kind of personal data -> finds."""
+
+    def add(self, other: "Passage") -> None:
+        """Count what `other` counted."""
+        self.documents_in += other.documents_in
+        self.documents_out += other.documents_out
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.removed += other.removed
+        self.changed += other.changed
+
+
+Funnel = dict[str, Passage]
+"""Rule -> its passage, in the order of the rules."""
+
+Rule = Callable[[Document], tuple[Document, Verdict, Counter[str]]]
+"""The document after the rule, whether it is kept, and what was taken out of its text."""
+
+
+def rules_of(config: Filter) -> dict[str, Rule]:
+    """The rules that `config` asks for, by name, in order."""
+    words = _shared_words()
+    made = {
+        "url": config.url and _url_rule(config.url),
+        "language": config.language and _language_rule(config.language),
+        "gopher_repetition": config.gopher_repetition and _repetition_rule(config.gopher_repetition, words),
+        "gopher_quality": config.gopher_quality and _quality_rule(config.gopher_quality, words),
+        "c4": config.c4 and _c4_rule(config.c4),
+        "fineweb": config.fineweb and _fineweb_rule(config.fineweb, words),
+        "pii": config.pii and _pii_rule(config.pii),
+    }
+    return {name: rule for name, rule in made.items() if rule}
+
+
+def judge(document: Document, rules: dict[str, Rule], funnel: Funnel) -> Document | Removed:
+    """`document` as kept, or as it came with what removed it; each rule it met is counted in `funnel`."""
+    current = document
+    for name, rule in rules.items():
+        size = len(current.text.encode())
+        passage = funnel.setdefault(name, Passage())
+        passage.documents_in += 1
+        passage.bytes_in += size
+        after, verdict, changed = rule(current)
+        if not verdict.kept:
+            passage.removed[verdict.reason] += 1
+            noted = replace(document, language=after.language, metadata=after.metadata)
+            return Removed(noted, removed_by=name, reason=verdict.reason)
+        passage.documents_out += 1
+        passage.bytes_out += size if after.text is current.text else len(after.text.encode())
+        passage.changed += changed
+        current = after
+    return current
+
+
+def _url_rule(rule: url.UrlRule) -> Rule:
+    blocked = url.block_list(rule)
+    return lambda document: (document, url.judge(document.url, blocked), Counter())
+
+
+def _language_rule(rule: language.LanguageRule) -> Rule:
+    def apply(document: Document) -> tuple[Document, Verdict, Counter[str]]:
+        code, score = language.identify(document.text, rule.max_characters)
+        noted = replace(document, language=code, metadata={**document.metadata, "language_score": score})
+        return noted, language.judge(code, score, rule), Counter()
+
+    return apply
+
+
+def _repetition_rule(rule: gopher_repetition.GopherRepetition, words: Callable[[str], Sequence[str]]) -> Rule:
+    def apply(document: Document) -> tuple[Document, Verdict, Counter[str]]:
+        verdict = gopher_repetition.judge_lines(document.text, rule)
+        if verdict.kept:
+            verdict = gopher_repetition.judge_ngrams(document.text, words(document.text), rule)
+        return document, verdict, Counter()
+
+    return apply
+
+
+def _quality_rule(rule: gopher_quality.GopherQuality, words: Callable[[str], Sequence[str]]) -> Rule:
+    return lambda document: (document, gopher_quality.judge(document.text, words(document.text), rule), Counter())
+
+
+def _c4_rule(rule: c4.C4) -> Rule:
+    def apply(document: Document) -> tuple[Document, Verdict, Counter[str]]:
+        cleaned = c4.clean(document.text, rule)
+        return _with_text(document, cleaned.text), cleaned.verdict, cleaned.lines_removed
+
+    return apply
+
+
+def _fineweb_rule(rule: fineweb.FineWeb, words: Callable[[str], Sequence[str]]) -> Rule:
+    return lambda document: (
+        document,
+        fineweb.judge(document.text, lambda: words(document.text), rule),
+        Counter(),
+    )
+
+
+def _pii_rule(rule: pii.Pii) -> Rule:
+    def apply(document: Document) -> tuple[Document, Verdict, Counter[str]]:
+        text, found = pii.mask(document.text, rule)
+        masked = _with_text(document, text)
+        if found:
+            metadata: dict[str, Any] = {**document.metadata, "pii": dict(sorted(found.items()))}
+            masked = replace(masked, metadata=metadata)
+        return masked, KEPT, found
+
+    return apply
+
+
+def _with_text(document: Document, text: str) -> Document:
+    return document if text == document.text else replace(document, text=text)
+
+
+def _shared_words() -> Callable[[str], Sequence[str]]:
+    """A word split that remembers the last text, which the next rule asks for again."""
+    last: list[tuple[str, list[str]]] = []
+
+    def words(text: str) -> Sequence[str]:
+        if not last or last[0][0] != text:
+            last[:] = [(text, split_words(text))]
+        return last[0][1]
+
+    return words
