@@ -115,7 +115,7 @@ def document_nats(
     model: "Transformer", documents: Iterable[Sequence[int]], overlap: float
 ) -> tuple[list[float], list[int]]:
     """For each token sequence its nats after the first token, and how many tokens these are."""
-    from athanor.inference.engine import logprobs
+    from athanor.inference.logprobs import logprobs
 
     nats: list[float] = []
     counts: list[int] = []

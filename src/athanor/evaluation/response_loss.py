@@ -84,7 +84,7 @@ def _measure(
 ) -> Measured:
     import torch
 
-    from athanor.inference.engine import logprobs
+    from athanor.inference.logprobs import logprobs
     from athanor.tokenizer.chat_template import encode_conversation
 
     tokenizer, model = load(folder, config.threads)

@@ -7,14 +7,14 @@ points say their values on hover. All text that comes from outside is escaped he
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 WIDE, NARROW = 960, 340  # pixels
 FONT = 13
-CHARACTER = 6.9  # average width of a character at FONT, a little generous
+CHARACTER = 7.2  # average width of a character at FONT, a little generous
 BOLD_CHARACTER = 8.4  # of the numbers beside bars
 NUM_COLOURS = 6
 DASHES = ("", "7 4", "2 4", "9 3 2 3")
@@ -187,8 +187,9 @@ def _lines(
     y_ticks = ticks(y_low, y_high, 5)
     x_ticks = ticks(x_low, x_high, 4 if narrow else 7)
     left = 14 + max(_width_of(tick_label(t)) for t in y_ticks)
-    legend = 20 * len(series) if narrow else 0
-    right = 16.0 if narrow else 18 + min(max(_width_of(line.label) for line in series), 190)
+    legend = 20 * len(series) if narrow and len(series) > 1 else 0
+    named = len(series) > 1  # a single line is named by its axis
+    right = 16.0 if narrow or not named else 18 + min(max(BOLD_CHARACTER * len(line.label) for line in series), 230)
     top, bottom = 28.0 + legend, 44.0
     plot_width, plot_height = width - left - right, height - 28 - bottom
     total = top + plot_height + bottom
@@ -208,17 +209,25 @@ def _lines(
     parts.append(_text(left + plot_width / 2, top + plot_height + 37, x_label, "middle", "axis"))
     for line in series:
         parts.extend(_one_line(line, px, py))
-    if narrow:
-        for i, line in enumerate(series):
-            legend_y = 34 + 20 * i
-            parts.append(_stroke(f"M 2 {legend_y - 4} H 26", line))
-            parts.append(_text(34, legend_y, _cut(line.label, width - 40)))
-    else:
-        ends = [py(line.points[-1].y) + 4 for line in series]
-        for line, y in zip(series, spread_apart(ends, 17, top + 4, top + plot_height + 4), strict=True):
-            label = f'<tspan fill="{_colour(line.colour)}">{escape(_cut(line.label, 190))}</tspan>'
-            parts.append(f'<text class="direct" x="{width - right + 8:.1f}" y="{y:.1f}">{label}</text>')
+    if named:
+        parts.extend(_names(series, py, width, right, top, plot_height))
     return _svg(width, total, title, description, parts)
+
+
+def _names(
+    series: Sequence[Series], py: Callable[[float], float], width: int, right: float, top: float, plot_height: float
+) -> Iterator[str]:
+    """A legend above the lines where it is narrow, else a name at the end of each line."""
+    if width <= NARROW:
+        for i, line in enumerate(series):
+            y = 34 + 20 * i
+            yield _stroke(f"M 2 {y - 4} H 26", line)
+            yield _text(34, y, _cut(line.label, width - 40))
+        return
+    ends = [py(line.points[-1].y) + 4 for line in series]
+    for line, place in zip(series, spread_apart(ends, 17, top + 4, top + plot_height + 4), strict=True):
+        name = f'<tspan fill="{_colour(line.colour)}">{escape(_cut(line.label, 230))}</tspan>'
+        yield f'<text class="direct" x="{width - right + 8:.1f}" y="{place:.1f}">{name}</text>'
 
 
 def _one_line(line: Series, px: Callable[[float], float], py: Callable[[float], float]) -> list[str]:
@@ -291,7 +300,7 @@ def _start(group: Sequence[int], places: Sequence[float], distance: float, low: 
 
 def _bars(width: int, bars: Sequence[Bar], title: str, description: str) -> str:
     narrow = width <= NARROW
-    label_width = 0.0 if narrow else min(max(_width_of(bar.label) for bar in bars) + 10, 250)
+    label_width = 0.0 if narrow else min(max(_width_of(bar.label) for bar in bars) + 16, 260)
     text_width = max(BOLD_CHARACTER * len(bar.text) for bar in bars) + 12
     row = 44 if narrow else 30
     longest = max(max(bar.value + bar.lost for bar in bars), 1e-12)

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from athanor.report.charts import CHARACTER, FONT, NARROW
+from athanor.report.charts import FONT, NARROW
 
 WIDE = 1000
 SWEEPS = 24
-PLACING_SWEEPS = 400
+PLACING_SWEEPS = 150
 LINE = 16  # pixels from one line of text to the next
-STRAIGHT = 6.0  # how much more an arrow between two boxes counts than one that passes a layer
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class _Geometry:
     lane: float
     """Least space an arrow keeps when it passes a layer."""
     show_detail: bool
+    character: float
+    """Width of a character of a name, generously."""
 
 
 def lineage_picture(nodes: Sequence[Node]) -> Markup:
@@ -53,8 +54,8 @@ def lineage_picture(nodes: Sequence[Node]) -> Markup:
     widest = max(map(len, _layers_list(_layers(nodes))))
     wide_box = min(166.0, (WIDE - 40) / widest - 16)
     narrow_box = min(112.0, (NARROW + 10) / widest - 6)
-    wide = _draw(nodes, _Geometry(WIDE, wide_box, 46, 74, 14, 14, True))
-    narrow = _draw(nodes, _Geometry(NARROW + 10, narrow_box, 38, 60, 5, 5, False))
+    wide = _draw(nodes, _Geometry(WIDE, wide_box, 46, 74, 14, 14, True, 7.6))
+    narrow = _draw(nodes, _Geometry(NARROW + 10, narrow_box, 38, 60, 5, 5, False, 6.8))
     return Markup(f'<div class="chart wide">{wide}</div><div class="chart narrow">{narrow}</div>')
 
 
@@ -78,8 +79,9 @@ def _draw(nodes: Sequence[Node], geometry: _Geometry) -> str:
     said = "Lineage: " + "; ".join(
         f"{node.name} from {', '.join(s for s in node.made_from if s in known) or 'outside'}" for node in nodes
     )
+    kind = "lineage" if geometry.show_detail else "lineage small"
     return (
-        f'<svg class="lineage" role="group" aria-label="{escape(said)}" font-size="{FONT}" '
+        f'<svg class="{kind}" role="group" aria-label="{escape(said)}" font-size="{FONT}" '
         f'viewBox="0 0 {geometry.width:.0f} {height:.0f}" width="{geometry.width:.0f}" height="{height:.0f}">'
         f"<title>Which step was made from which</title>{''.join(parts)}</svg>"
     )
@@ -108,7 +110,7 @@ def _box(node: Node, x: float, y: float, geometry: _Geometry) -> str:
 
 def _name_lines(name: str, geometry: _Geometry) -> list[str]:
     """The name on one line, or on two where it is too long for its box and has a place to part it."""
-    room = int((geometry.box_width - 6) / CHARACTER)
+    room = int((geometry.box_width - 3) / geometry.character)
     parts = name.split("_")
     if len(name) <= room or len(parts) < 2 or geometry.show_detail:
         return [_cut(name, geometry)]
@@ -117,7 +119,7 @@ def _name_lines(name: str, geometry: _Geometry) -> list[str]:
 
 
 def _cut(text: str, geometry: _Geometry) -> str:
-    room = max(3, int((geometry.box_width - 6) / CHARACTER))
+    room = max(3, int((geometry.box_width - 3) / geometry.character))
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
@@ -244,10 +246,10 @@ def _places(
             wanted = {}
             for name in layer:
                 near = [*above.get(name, ()), *below.get(name, ())]
-                weights = [STRAIGHT if name in known and other in known else 1.0 for other in near]
-                total = sum(weights)
-                pull = sum(weight * x_of[other] for weight, other in zip(weights, near, strict=True))
-                wanted[name] = pull / total if near else geometry.width / 2
+                if name in known:  # boxes follow boxes, so that the main line stays straight; lanes go around
+                    near = [other for other in near if other in known] or near
+                places = [x_of[other] for other in near]
+                wanted[name] = sum(places) / len(places) if places else geometry.width / 2
             x_of |= _apart(layer, wanted, half, geometry.width)
     edges = [x_of[name] + sign * half[name] for name in x_of for sign in (-1, 1)]
     shift = (geometry.width - min(edges) - max(edges)) / 2
@@ -257,19 +259,22 @@ def _places(
 def _apart(
     layer: Sequence[str], wanted: Mapping[str, float], half: Mapping[str, float], width: float
 ) -> dict[str, float]:
-    """Places in the order of `layer`, as near to `wanted` as their widths allow (pooled neighbours share the move)."""
-    blocks: list[tuple[list[str], float]] = []  # names, and the mean of where their left edge wants to be
+    """Places in the order of `layer`, as near to `wanted` as their widths allow.
+
+    Neighbours that would touch share the move by their widths, so that a lane gives way to a box.
+    """
+    blocks: list[tuple[list[str], float, float]] = []  # names, where their left edge wants to be, weight
     for name in layer:
-        blocks.append(([name], wanted[name] - half[name]))
+        blocks.append(([name], wanted[name] - half[name], half[name] ** 2))
         while len(blocks) > 1 and blocks[-2][1] + _length(blocks[-2][0], half) > blocks[-1][1]:
-            (right, right_at), (left, left_at) = blocks.pop(), blocks.pop()
-            shifted = right_at - _length(left, half)
-            mean = (left_at * len(left) + shifted * len(right)) / (len(left) + len(right))
-            blocks.append(([*left, *right], mean))
+            (right, right_at, right_weight), (left, left_at, left_weight) = blocks.pop(), blocks.pop()
+            weight = left_weight + right_weight
+            at = (left_at * left_weight + (right_at - _length(left, half)) * right_weight) / weight
+            blocks.append(([*left, *right], at, weight))
     places: dict[str, float] = {}
     edge = 0.0
     remaining = _length(layer, half)
-    for names, start in blocks:
+    for names, start, _ in blocks:
         edge = max(edge, min(start, width - remaining))
         for name in names:
             places[name] = edge + half[name]
