@@ -98,6 +98,13 @@ def test_exact_copies_are_found_even_when_too_short_for_a_shingle(tmp_path: Path
     assert reasons(tmp_path) == {"b": ("exact", "same text as https://example.org/a")}
 
 
+def test_of_equal_texts_the_shortest_address_stays(tmp_path: Path) -> None:
+    text = text_of(1)
+    urls = ["https://example.org/a?from=menu", "https://example.org/a", "https://example.org/a#top"]
+    run(Dedup(), [Document(str(i), url, text) for i, url in enumerate(urls)], tmp_path)
+    assert kept_ids(tmp_path) == ["1"]
+
+
 def test_the_same_documents_stay_whatever_order_shards_and_workers(tmp_path: Path) -> None:
     documents = [page(f"{i:03d}", text_of(i % 20, 60)) for i in range(40)]
     documents += [page(f"near{i:03d}", altered(text_of(i, 60), 50)) for i in range(10)]

@@ -99,7 +99,7 @@ def cluster_rows(found: Sequence[Copy]) -> list[Mapping[str, Any]]:
 def _preference(keep: Literal["longest", "first"]) -> Callable[[Candidate], Any]:
     if keep == "first":
         return lambda document: document.position
-    return lambda document: (-document.size_bytes, document.id, document.position)
+    return lambda document: (-document.size_bytes, len(document.url), document.id, document.position)
 
 
 def _first_similar(

@@ -59,6 +59,6 @@ class Dedup:
     lines: RepeatedLines | None = field(default_factory=RepeatedLines)
     """Drop lines that recur across documents; null leaves them."""
     keep: Literal["longest", "first"] = "longest"
-    """The copy to keep: the longest text (then the lowest id), or the first in the order of the input."""
+    """The copy to keep: the longest text (then the shortest URL, then the lowest id), or the first in the input."""
     workers: int = field(default=1, metadata={"runtime": True})
     """Processes to use; changes the speed, never the result."""
