@@ -47,6 +47,7 @@ CHAPTERS = (
     costs.CHAPTER,
 )
 COLOURS = {"crawl": 5, "data": 1, "tokenizer": 6, "train": 2, "evaluation": 3, "posttrain": 4, "arena": 3}
+BASELINES = {"ngram": "an n-gram model", "xz": "xz"}
 POLICIES = ("posttrain.sft", "posttrain.dpo", "posttrain.ppo")
 DETAILS: dict[str, tuple[str, str, str]] = {  # kind -> metric under a box, its style, its unit
     "crawl": ("pages", "count", "pages"),
@@ -68,13 +69,13 @@ DETAILS: dict[str, tuple[str, str, str]] = {  # kind -> metric under a box, its 
 
 @dataclass(frozen=True)
 class Told:
-    """A chapter with what its template shows, or why it could not be told."""
+    """A chapter as HTML, or why it could not be told."""
 
     chapter: Chapter
     steps: Sequence[Step]
     missing: Sequence[str]
     """Kinds of steps that this run lacks."""
-    shows: dict[str, Any]
+    body: Markup
     error: str = ""
 
 
@@ -112,12 +113,15 @@ def _told(chapter: Chapter, run: Run, config: Report) -> Told:
     steps = [step for step in run.steps if step.kind in chapter.kinds]
     missing = [kind for kind in chapter.kinds if not run.of_kind(kind)]
     if chapter.kinds and not steps:
-        return Told(chapter, steps, missing, {})
+        return Told(chapter, steps, missing, Markup(""))
     try:
-        return Told(chapter, steps, missing, chapter.build(run, config))
+        shows = chapter.build(run, config)
+        body = _environment().get_template(chapter.template).render(shows=shows)
     except Exception as error:  # a damaged artifact costs its chapter, never the page
-        run.problems.append(f"chapter {chapter.id!r} could not be told ({type(error).__name__}: {error})")
-        return Told(chapter, steps, missing, {}, f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}"
+        run.problems.append(f"the chapter {chapter.title!r} could not be told ({reason})")
+        return Told(chapter, steps, missing, Markup(""), reason)
+    return Told(chapter, steps, missing, Markup(body))
 
 
 def _headline(run: Run) -> dict[str, Any]:
@@ -134,8 +138,8 @@ def _headline(run: Run) -> dict[str, Any]:
         "measured": measured,
         "seconds": shown(seconds, "seconds") if run.steps else None,
         "peak": linked(peak, shown(peak.manifest.peak_memory_bytes, "bytes"), "peak_memory_bytes") if peak else None,
-        "beaten": [name for name, won in beaten.items() if won],
-        "not_beaten": [name for name, won in beaten.items() if not won],
+        "beaten": [BASELINES.get(name, name) for name, won in beaten.items() if won],
+        "not_beaten": [BASELINES.get(name, name) for name, won in beaten.items() if not won],
         "exchange": samples.first_exchange(run),
     }
 

@@ -17,6 +17,7 @@ def build(run: Run, config: Report) -> dict[str, Any]:
     ]
     words = "; ".join(f"{bar.label} {bar.text}" for bar in bars)
     return {
+        "total": shown(sum(s.manifest.seconds for s in run.steps), "seconds"),
         "chart": bar_chart(bars, title="Time of each step", description=words),
         "rows": [
             {
