@@ -218,7 +218,9 @@ def _merged(tokens: list[str], left: str, right: str) -> list[str]:
 def _assistant(run: FakeRun) -> None:
     messages = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": DOCUMENTED}]
     row = {"messages": messages, "url": "http://127.0.0.1:4000/asyncio.queues.html", "page": "asyncio.queues"}
-    write_jsonl(run.folder("instructions") / "test.jsonl", [row] * 4)
+    asked, told = "Explain heapq.merge.", "Merge several sorted inputs into one sorted output."
+    other = row | {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]}
+    write_jsonl(run.folder("instructions") / "test.jsonl", [row, other, row, other])
     run.finish(
         "instructions",
         "posttrain.instructions",

@@ -347,18 +347,19 @@ def _intervals(
         return label_width + 8 + (x - low) / (high - low) * room
 
     parts = []
-    for t in ticks(low, high, 3 if narrow else 6):
+    for t in ticks(low, high, 4 if narrow else 6):
         parts.append(f'<line class="grid" x1="{px(t):.1f}" x2="{px(t):.1f}" y1="0" y2="{bottom}"/>')
         parts.append(_text(px(t), bottom + 16, tick_label(t), "middle", "tick"))
     if reference is not None:
         parts.append(
             f'<line class="reference" x1="{px(reference):.1f}" x2="{px(reference):.1f}" y1="0" y2="{bottom}"/>'
         )
-    parts.append(_text(label_width + 8 + room / 2, bottom + 35, x_label, "middle", "axis"))
+    middle = width / 2 if narrow else label_width + 8 + room / 2
+    parts.append(_text(middle, bottom + 35, _cut(x_label, width), "middle", "axis"))
     for i, r in enumerate(rows):
         y = i * row + (32 if narrow else 17)
         if narrow:
-            parts.append(_text(0, i * row + 15, _cut(r.label, width)))
+            parts.append(_text(0, i * row + 15, _cut(r.label, width), kind="over"))
         else:
             parts.append(_text(label_width - 8, y + 4, _cut(r.label, label_width - 12), "end"))
         colour = _colour(r.colour)

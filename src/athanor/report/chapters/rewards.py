@@ -13,7 +13,7 @@ CURVES = {  # kind -> time series worth drawing
     "posttrain.dpo": (("loss", "DPO loss"), ("accuracy", "accuracy on the batch")),
     "posttrain.ppo": (("reward", "reward per answer"), ("kl", "KL to the SFT model, nats")),
 }
-JUDGES = (("proxy", "trained on", False), ("gold", "second judge", True))
+JUDGES = (("proxy", False), ("gold", True))  # name, whether its line is dashed
 
 
 def build(run: Run, config: Report) -> dict[str, Any]:
@@ -65,11 +65,11 @@ def _comparison(run: Run, step: Step) -> dict[str, Any]:
     series = []
     for colour, method in enumerate((m for m in methods if m != "sft"), start=1):
         own = [row for row in rows if row.get("method") in (method, "sft")]
-        for judge, words, dashed in JUDGES:
+        for judge, dashed in JUDGES:
             points = [p for p in (_point(row, judge) for row in own) if p is not None]
             if points:
                 points.sort(key=lambda p: p.x)
-                series.append(Series(f"{method}, {words} ({judge})", points, colour, dashed, markers=True))
+                series.append(Series(f"{method}, {judge} reward", points, colour, dashed, markers=True))
     said = "; ".join(f"{s.label} from {s.points[0].y:.2f} to {s.points[-1].y:.2f}" for s in series)
     return {
         "step": step,

@@ -54,7 +54,7 @@ def _table(step: Step, baseline: str, rows: list[Row]) -> dict[str, Any]:
             chart,
             title=f"Win rate over {baseline}",
             description=words,
-            x_label=f"preferred over {baseline}, % (line: an even match)",
+            x_label=f"win rate over {baseline}, %; line: even",
             reference=50.0,
         ),
     }
