@@ -46,6 +46,11 @@ class Candidate:
 def choose(config: Quality, inputs: Mapping[str, Path], work: Path) -> list[Example]:
     """The labelled documents to train on; raises ValueError when there are none of one kind."""
     facts = {name: _candidates(config, name, inputs[name], work) for name in INPUTS if name in inputs}
+    if not facts["documents"]:
+        raise ValueError(
+            f"{inputs['documents']}: no documents to score; the steps before removed all of them, and their removed/ "
+            "folders say why"
+        )
     good, bad = _labelled(config.good, facts)
     if not good or not bad:
         raise ValueError(
