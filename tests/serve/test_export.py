@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -12,8 +12,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from athanor.core.artifact import Manifest, write_manifest
 from athanor.inference.config import Sampling
 from athanor.inference.text import complete
+from athanor.model import convert
 from athanor.model.attention import causal
+from athanor.model.transformer import Transformer
 from athanor.serve.export import export
+from athanor.serve.loaded import load_model
 from athanor.tokenizer.chat_template import encode_conversation, encode_prompt, render
 
 QUESTION = "What does len do?"
@@ -139,3 +142,43 @@ def test_a_damaged_model_is_not_exported(model_folder, tmp_path):
     with pytest.raises(ValueError, match="Qwen3ForSequenceClassification"):
         export(source, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_a_llama_with_shared_embeddings_is_exported_as_one(tmp_path, loaded):
+    config = replace(loaded.model.config, qk_norm=False, tied_embeddings=True)
+    model = Transformer(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(std=0.1)
+    convert.save(model, tmp_path / "model")
+    loaded.tokenizer.save(tmp_path / "model")
+    export(tmp_path / "model", tmp_path / "out")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert type(theirs).__name__ == "LlamaForCausalLM"
+    tokens = torch.arange(1, 50)[None]
+    with torch.no_grad():
+        difference = (model.logits(model(tokens, causal(1, 49))) - theirs(tokens).logits).abs().max().item()
+    assert difference < 1e-4
+
+
+def test_a_tokenizer_of_another_model_is_noticed(tmp_path, loaded):
+    convert.save(Transformer(replace(loaded.model.config, vocab_size=100)), tmp_path / "model")
+    loaded.tokenizer.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="do not belong together"):
+        export(tmp_path / "model", tmp_path / "out")
+
+
+def test_rows_of_the_vocabulary_that_are_no_token_are_never_drawn(tmp_path, loaded):
+    num_tokens = loaded.tokenizer.vocab_size
+    padded = Transformer(replace(loaded.model.config, vocab_size=num_tokens + 56))
+    with torch.no_grad():
+        for parameter in padded.parameters():
+            parameter.normal_(std=0.1)
+    convert.save(padded, tmp_path / "model")
+    loaded.tokenizer.save(tmp_path / "model")
+    read = load_model(tmp_path / "model", "padded")
+    tokens = torch.arange(1, 20)[None]
+    with torch.no_grad():
+        whole = padded.logits(padded(tokens, causal(1, 19)))
+        assert torch.equal(read.model.logits(read.model(tokens, causal(1, 19))), whole[..., :num_tokens])

@@ -63,8 +63,8 @@ class Serve:
         for name in ("max_rows", "max_waiting", "max_tokens", "max_body_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.token is not None and not self.token.strip():
-            raise ValueError("token is empty; give a long random one, or none at all")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):
+            raise ValueError("the token is empty or has letters beyond ASCII; give a long random one, or none at all")
 
 
 @dataclass(frozen=True)

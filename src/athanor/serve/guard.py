@@ -84,7 +84,8 @@ class Guard:
             right = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
             if scheme.lower() != "bearer" or not right:
                 raise ApiError(401, "missing or wrong bearer token", code="invalid_api_key")
-        if int(headers.get("content-length", "0") or 0) > self._max_body_bytes:
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_body_bytes:
             raise self._too_long()
 
     def _limited(self, receive: Receive) -> Receive:
