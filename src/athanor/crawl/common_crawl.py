@@ -208,7 +208,7 @@ class _Web:
         try:
             with self.client.stream("GET", f"{self.base}/{path}", headers=headers) as response:
                 yield _announced(response, start)
-                yield from response.iter_raw(BLOCK_BYTES)
+                yield from response.iter_raw()  # as it comes: a block half gathered would be lost on a break
         except httpx.HTTPError as error:
             raise BrokenTransferError(f"{type(error).__name__}: {error}") from error
 

@@ -132,7 +132,31 @@ EXCLUDED_MODULES = (
     "*.testing.*",
     "*.conftest",
     "*._test*",
-    "*.test_*",  # tests: side effects, packages that are not installed
+    "*.test_*",
+    "torch.testing*",  # tests: side effects, packages that are not installed
+    "numpy.distutils*",
+    "numpy.f2py*",
+    "torch.utils.bottleneck*",
+    "torch.utils.hipify*",
+    "torch.utils.tensorboard*",
+    "torch.distributed.launcher*",
+    "torch.distributed.launch",
+    "torch.distributed.run",
+    "torch.distributed.elastic*",  # build tools and launchers: start programs, need packages that may be absent
+    "torch._*",
+    "torch.*._*",  # internals: slow to import, little prose
+    "numpy.matlib",
+    "numpy._core",
+    "numpy._core.numeric",
+    "numpy.core*",
+    "torch.nn",
+    "torch.nn.modules",
+    "torch.ao*",
+    "torch.quantization*",
+    "torch.nn.quantized*",
+    "torch.nn.quantizable*",
+    "torch.nn.intrinsic*",
+    "torch.nn.qat*",  # megabytes that repeat other modules' pages word for word
 )
 
 

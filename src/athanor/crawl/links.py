@@ -6,6 +6,7 @@ in time linear in its length whatever the page holds.
 Left out: links that only scripts make.
 """
 
+import contextlib
 import html
 import re
 from dataclasses import dataclass
@@ -58,12 +59,13 @@ def page_links(body: bytes, content_type: str, url: str, *, obey: bool = True, r
 
 
 def _decoded(body: bytes, content_type: str) -> str:
+    """The page as text: by the declared encoding, else as UTF-8 if it is, else by the encoding it looks like."""
     declared = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", content_type, re.IGNORECASE)
     if declared:
-        try:
+        with contextlib.suppress(LookupError):  # an encoding that nobody knows
             return body.decode(declared.group(1), errors="replace")
-        except LookupError:
-            pass  # an encoding nobody knows; the page itself may say more
+    with contextlib.suppress(UnicodeDecodeError):
+        return body.decode("utf-8")
     return str(bytes_to_str(body, detect_encoding(body[:100_000]) or "utf-8"))
 
 
