@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer as PeerTokenizer
+
+from athanor.tokenizer.pretokenize import PATTERNS
+from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.tokenizer.vocabulary import (
+    read_gpt2_files,
+    read_tiktoken,
+    read_tokenizer_json,
+    trained_vocabulary,
+    write_tiktoken,
+    write_tokenizer_json,
+)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_tokenizer_json_gives_the_vocabulary_back(tmp_path, vocabulary, pattern):
+    changed = trained_vocabulary(pattern, vocabulary.merges, list(vocabulary.special_tokens))
+    write_tokenizer_json(tmp_path / "tokenizer.json", changed)
+    found = read_tokenizer_json(tmp_path / "tokenizer.json")
+    # gpt4 and llama3 are two names of one split.
+    assert PATTERNS[found.split] == PATTERNS[pattern]
+    assert found.sha256 == changed.sha256
+    assert found.size == changed.size == 256 + 1000 + 6
+
+
+def test_the_hash_tells_vocabularies_apart(vocabulary):
+    special = list(vocabulary.special_tokens)
+    others = [
+        trained_vocabulary("gpt2", vocabulary.merges, special),
+        trained_vocabulary("gpt4", vocabulary.merges[:-1], special),
+        trained_vocabulary("gpt4", vocabulary.merges[::-1].copy()[-3:], special),
+        trained_vocabulary("gpt4", vocabulary.merges, special[:-1]),
+    ]
+    assert len({vocabulary.sha256, *(other.sha256 for other in others)}) == 5
+
+
+def test_a_tiktoken_file_gives_the_merges_back(tmp_path, vocabulary):
+    write_tiktoken(tmp_path / "v.tiktoken", vocabulary)
+    found = read_tiktoken(tmp_path / "v.tiktoken", "gpt4", vocabulary.special_tokens)
+    assert np.array_equal(found.merges, vocabulary.merges)
+    assert found.sha256 == vocabulary.sha256
+
+
+def test_gpt2_as_published_survives_every_format(tmp_path, fidelity):
+    gpt2 = read_gpt2_files(fidelity / "tokenizer" / "encoder.json", fidelity / "tokenizer" / "vocab.bpe")
+    assert (gpt2.size, len(gpt2.merges), gpt2.special_tokens) == (50257, 50000, {"<|endoftext|>": 50256})
+    write_tokenizer_json(tmp_path / "tokenizer.json", gpt2)
+    write_tiktoken(tmp_path / "gpt2.tiktoken", gpt2)
+    assert read_tokenizer_json(tmp_path / "tokenizer.json").sha256 == gpt2.sha256
+    assert read_tiktoken(tmp_path / "gpt2.tiktoken", "gpt2", gpt2.special_tokens).sha256 == gpt2.sha256
+
+
+def test_tokenizers_of_others_with_a_byte_level_pre_tokenizer_are_read(tmp_path, vocabulary):
+    changed = trained_vocabulary("gpt2", vocabulary.merges, ["<|endoftext|>"])
+    write_tokenizer_json(tmp_path / "tokenizer.json", changed)
+    value = json.loads((tmp_path / "tokenizer.json").read_text())
+    value["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    value["model"]["merges"] = [" ".join(merge) for merge in value["model"]["merges"]]  # as older files write them
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value))
+    assert read_tokenizer_json(tmp_path / "tokenizer.json").sha256 == changed.sha256
+    peer = PeerTokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert Tokenizer.load(tmp_path).encode("It's  so") == peer.encode("It's  so").ids
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalizer": {"type": "NFC"}}, "it normalizes text"),
+        ({"model": {"type": "Unigram", "vocab": []}}, "only byte-level BPE"),
+        ({"pre_tokenizer": {"type": "Metaspace"}}, "its pre-tokenizer is Metaspace"),
+        ({"pre_tokenizer": None}, "its pre-tokenizer is None"),
+    ],
+)
+def test_what_would_be_encoded_otherwise_is_refused(tmp_path, vocabulary, change, message):
+    path = tmp_path / "tokenizer.json"
+    write_tokenizer_json(path, vocabulary)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        read_tokenizer_json(path)
+
+
+def test_an_unknown_expression_is_named(tmp_path, vocabulary):
+    path = tmp_path / "tokenizer.json"
+    write_tokenizer_json(path, vocabulary)
+    value = json.loads(path.read_text())
+    value["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\w+"
+    path.write_text(json.dumps(value))
+    with pytest.raises(ValueError, match=r"it splits by .*known are the splits gpt2"):
+        read_tokenizer_json(path)
+
+
+def test_a_broken_tiktoken_file_is_named_with_its_line(tmp_path: Path):
+    (tmp_path / "v.tiktoken").write_bytes(b"IQ== 0\nnot base64\n")
+    with pytest.raises(ValueError, match="line 2 is not a token"):
+        read_tiktoken(tmp_path / "v.tiktoken", "gpt4")
