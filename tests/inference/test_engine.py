@@ -8,6 +8,7 @@ from athanor.inference.config import Sampling
 from athanor.inference.engine import ContextOverflow, Engine, Request, generate, logprobs
 from athanor.inference.sampling import RowSampling, draw, sampling_logits
 from athanor.model.attention import causal
+from athanor.model.transformer import Transformer
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 11], [12, 13], [1, 2, 3]]
 
@@ -142,3 +143,13 @@ def generate_one(model, request):
     while engine.busy:
         finished |= engine.step()
     return finished[ticket].tokens
+
+
+def test_bfloat16_weights_generate_too_close_to_float32(model):
+    half = Transformer(model.config)
+    half.load_state_dict(model.state_dict())
+    half = half.to(torch.bfloat16)
+    half.compute_dtype = torch.bfloat16
+    (result,) = generate(half, [[1, 2, 3]], Sampling(), max_new_tokens=60, stop_ids=[], seed=0)
+    (expected,) = logprobs(half, [[1, 2, 3, *result.tokens]])
+    assert (torch.tensor(result.log_probabilities) - expected[2:]).abs().max() < 0.5  # bfloat16 keeps 8 bits

@@ -139,7 +139,7 @@ def slow(loaded) -> LoadedModel:
     forward = model.forward
 
     def slowly(*args):
-        time.sleep(0.02)
+        time.sleep(0.06)
         return forward(*args)
 
     model.forward = slowly

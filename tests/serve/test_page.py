@@ -28,6 +28,9 @@ ARGUMENTS = [
 ]
 
 
+expect.set_options(timeout=20_000)  # a busy machine may take its time
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)

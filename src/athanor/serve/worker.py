@@ -101,6 +101,8 @@ class Worker:
             raise ApiError(
                 400, f"{len(requests)} completions at once; this server allows {self._max_waiting}", param="n"
             )
+        if self._closing:
+            raise ApiError(503, "the server is shutting down")
         with self._open_lock:
             if self._open + len(requests) > self._max_waiting:
                 raise ApiError(503, "too many requests are waiting; try again in a moment", code="overloaded")
