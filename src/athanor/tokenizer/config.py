@@ -44,3 +44,15 @@ class TokenizeDocuments:
 
     workers: int = field(default=1, metadata={"runtime": True})
     """Processes to use; changes the speed, never the result."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Show how a text is cut into tokens."""
+
+    text: str
+    """The text."""
+    tokenizer: str | None = None
+    """Folder of a tokenizer or model, or of a run; absent: the newest tokenizer in runs/."""
+    merges: bool = False
+    """Show also how it came about: the tokens after every merge, from single bytes on."""

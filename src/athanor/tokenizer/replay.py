@@ -1,13 +1,10 @@
-"""What a tokenizer does to a text, to look at: its tokens in colour, and its merges one by one."""
+"""The merges that make the tokens of a text, one by one, as a person would follow them."""
 
-import io
 from dataclasses import dataclass
 from itertools import pairwise
 
 from athanor.tokenizer.pretokenize import split
 from athanor.tokenizer.tokenizer import Tokenizer, utf8
-
-_BACKGROUNDS = ("#cfe3f1", "#f6dfc0", "#d8ecd2", "#f3d1dc", "#e2d8f0")
 
 
 @dataclass(frozen=True)
@@ -39,34 +36,6 @@ def replay(tokenizer: Tokenizer, text: str) -> list[Step]:
         pair = min(pairs, key=ranks.__getitem__)
         words = [_merged(word, pair, 256 + ranks[pair]) for word in words]
         steps.append(Step((shown(pair[0]), shown(pair[1])), [shown(token) for word in words for token in word]))
-
-
-def show(tokenizer: Tokenizer, text: str, color: bool = True) -> str:
-    """The tokens of `text` on coloured grounds, then their ids and number, for a terminal.
-
-    Without colour, tokens are set apart by bars.
-    """
-    ids = tokenizer.encode(text)
-    tokens = [readable(tokenizer.token_bytes(token)) for token in ids]
-    num_bytes = len(utf8(text))
-    rate = f", {num_bytes / len(ids):.2f} bytes per token" if ids else ""
-    summary = f"{len(ids)} tokens, {num_bytes} bytes{rate}"
-    listed = " ".join(map(str, ids))
-    if not color:
-        return "\n".join(["|".join(tokens), listed, summary])
-
-    from rich.console import Console
-    from rich.text import Text
-
-    coloured = Text()
-    for i, token in enumerate(tokens):
-        coloured.append(token, style=f"#1a1a1a on {_BACKGROUNDS[i % len(_BACKGROUNDS)]}")
-    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", soft_wrap=True)
-    for line in (coloured, Text(listed, style="dim"), Text(summary)):
-        console.print(line)
-    written = console.file
-    assert isinstance(written, io.StringIO)
-    return written.getvalue().rstrip("\n")
 
 
 def readable(token: bytes) -> str:

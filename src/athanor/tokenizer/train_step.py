@@ -6,7 +6,7 @@ sentence. Bytes per token are measured on the validation part, which training do
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import pairwise
@@ -115,10 +115,9 @@ def _document_sizes(path: Path) -> NDArray[np.int64]:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
-def _kept_texts(path: Path, kept: NDArray[np.bool_]) -> "list[Texts]":
+def _kept_texts(path: Path, kept: NDArray[np.bool_]) -> Iterator[Texts]:
     """The texts of a shard that `kept` marks."""
-    found, first = [], 0
+    first = 0
     for texts in read_texts(path):
-        found.append(texts.select(kept[first : first + len(texts)]))
+        yield texts.select(kept[first : first + len(texts)])
         first += len(texts)
-    return found

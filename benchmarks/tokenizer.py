@@ -1,0 +1,127 @@
+"""Training and encoding of byte-level BPE beside Hugging Face tokenizers, tiktoken and, if installed, rustbpe.
+
+    python benchmarks/tokenizer.py [--quick] [--json FILE]
+
+Text: sources and documentation found on this machine (5 MB with --quick, else up to 100 MB), none of it twice.
+Every contender gets the same documents, vocabulary and split, one thread; ids of the
+encoders are compared before anything is measured.
+"""
+
+import os
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RAYON_NUM_THREADS"] = "1"
+
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tiktoken
+from numpy.typing import NDArray
+from side_by_side import OURS, Row, arguments, compare, report
+from tokenizers import Regex, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as PeerTokenizer
+
+from athanor.tokenizer.bpe_train import train_merges
+from athanor.tokenizer.machine import with_slack
+from athanor.tokenizer.pretokenize import PATTERNS
+from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.tokenizer.vocabulary import trained_vocabulary, write_tokenizer_json
+from athanor.tokenizer.word_counts import WordCounter
+
+QUICK_BYTES, FULL_BYTES = 5_000_000, 100_000_000
+QUICK_VOCABULARY, FULL_VOCABULARY = 8192, 32768
+
+
+def documents(limit_bytes: int) -> list[str]:
+    """Real text found on this machine: sources of the standard library and installed packages, documentation."""
+    folders = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib")] + [Path("/usr/share/doc")]
+    found: list[str] = []
+    size = 0
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
+        if path.suffix not in {".py", ".txt", ".rst", ".md", ".html"} or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        found.append(text)
+        size += len(text)
+        if size >= limit_bytes:
+            break
+    return found
+
+
+def train_ours(texts: list[str], vocab_size: int) -> NDArray[np.int32]:
+    counter = WordCounter("gpt4")
+    for first in range(0, len(texts), 1000):
+        data = [text.encode() for text in texts[first : first + 1000]]
+        counter.add(with_slack(b"".join(data)), np.cumsum([0, *map(len, data)], dtype=np.int64))
+    return train_merges(counter.result(), vocab_size - 256)
+
+
+def train_tokenizers(texts: list[str], vocab_size: int) -> PeerTokenizer:
+    peer = PeerTokenizer(models.BPE())
+    peer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERNS["gpt4"]), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
+    peer.train_from_iterator(texts, trainer)
+    return peer
+
+
+def training_rows(texts: list[str], vocab_size: int, rounds: int, note: str) -> list[Row]:
+    contenders: list[tuple[str, Callable[[], object]]] = [
+        (OURS, lambda: train_ours(texts, vocab_size)),
+        ("tokenizers", lambda: train_tokenizers(texts, vocab_size)),
+    ]
+    try:
+        import rustbpe  # type: ignore[import-not-found]
+    except ImportError:
+        print("rustbpe is not installed: left out", file=sys.stderr)
+    else:
+        contenders.append(("rustbpe", lambda: rustbpe.Tokenizer().train_from_iterator(texts, vocab_size)))
+    return compare(f"train {vocab_size}", contenders, rounds, note)
+
+
+def encoding_rows(texts: list[str], vocab_size: int, rounds: int, note: str) -> list[Row]:
+    vocabulary = trained_vocabulary("gpt4", train_ours(texts, vocab_size), ())
+    ranks = {token: rank for rank, token in enumerate(vocabulary.token_bytes)}
+    their_tiktoken = tiktoken.Encoding("peer", pat_str=PATTERNS["gpt4"], mergeable_ranks=ranks, special_tokens={})
+    with tempfile.TemporaryDirectory() as folder:
+        write_tokenizer_json(Path(folder) / "tokenizer.json", vocabulary)
+        their_tokenizers = PeerTokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+
+    # A fresh encoder each time: the words it remembers are part of the work.
+    expected = [their_tiktoken.encode_ordinary(text) for text in texts]
+    assert [ids.tolist() for ids in Tokenizer(vocabulary).encode_documents(texts)] == expected, "ids differ"
+    few = texts[:50]
+    assert [found.ids for found in their_tokenizers.encode_batch(few)] == expected[:50], "ids of tokenizers differ"
+    return compare(
+        f"encode, vocabulary {vocab_size}",
+        [
+            (OURS, lambda: Tokenizer(vocabulary).encode_documents(texts)),
+            ("tiktoken", lambda: [their_tiktoken.encode_ordinary(text) for text in texts]),
+            ("tokenizers", lambda: their_tokenizers.encode_batch_fast(texts)),
+        ],
+        rounds,
+        note,
+    )
+
+
+def main() -> None:
+    chosen = arguments(__doc__)
+    texts = documents(QUICK_BYTES if chosen.quick else FULL_BYTES)
+    vocab_size = QUICK_VOCABULARY if chosen.quick else FULL_VOCABULARY
+    rounds = 3 if chosen.quick else 5
+    note = f"{sum(len(text.encode()) for text in texts) / 1e6:.1f} MB in {len(texts)} documents"
+    rows = training_rows(texts, vocab_size, rounds, note) + encoding_rows(texts, vocab_size, rounds, note)
+    report(rows, ["athanor", "numba", "tokenizers", "tiktoken", "rustbpe"], chosen.json)
+
+
+if __name__ == "__main__":
+    main()
