@@ -1,4 +1,4 @@
-"""Which device, number type and threads a training run uses."""
+"""Which device, number type and threads a training run uses, and that it can be repeated."""
 
 import platform
 from typing import Literal
@@ -31,7 +31,22 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def use_threads(threads: int | None) -> int:
-    """Set and return the number of processor threads; None leaves torch's choice, one per physical core."""
+    """Set and return the number of processor threads; None leaves torch's choice, one per physical core.
+
+    Results on the processor become repeatable with it, see `make_repeatable`.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
+    make_repeatable()
     return torch.get_num_threads()
+
+
+def make_repeatable() -> None:
+    """Let torch add in the same order every time, as resuming to the byte needs.
+
+    Without it the gradient of `x[places]` is added up by whichever thread comes first, and slower. On a GPU
+    torch would refuse operations that cannot be repeatable, so there it stays as it is.
+    """
+    if not torch.cuda.is_available():
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False

@@ -24,7 +24,7 @@ from athanor.core.tracker import Tracker, read_metrics
 from athanor.train import checkpoint, parallel
 from athanor.train.config import Fit
 from athanor.train.optim import Optimizer, clip_gradients
-from athanor.train.precision import multiplies_bfloat16
+from athanor.train.precision import make_repeatable, multiplies_bfloat16
 from athanor.train.schedule import rate
 
 
@@ -72,6 +72,7 @@ def fit(
     `metrics.jsonl`; what it writes must bear being written again. Raises ValueError where the loss is no
     longer a finite number.
     """
+    make_repeatable()
     world = world or parallel.World()
     parameters = [p for p in model.parameters() if p.requires_grad]
     dtype = torch.bfloat16 if multiplies_bfloat16(parameters[0].device) else torch.float32
