@@ -14,6 +14,7 @@ from athanor.core.artifact import read_jsonl
 from athanor.core.documents import Document, read_documents, read_removed, shards
 from athanor.data.config import Extract
 from athanor.data.extract import document_of, run
+from athanor.data.html_text import PageText
 from athanor.data.limited import CallFailed
 from athanor.data.warc import Page
 
@@ -106,12 +107,26 @@ def test_plain_text_and_wet_records_are_taken_as_they_are() -> None:
     assert not isinstance(document_of(page("u", content_type="text/plain"), Extract(plain_text=False)), Document)
 
 
-def test_a_page_out_of_time_is_removed_with_that_reason() -> None:
-    def too_slow(*_: object) -> None:
-        raise CallFailed("time limit")
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        ("time limit", "time limit"),
+        ("crash", "extraction failed: crash"),
+        ("ValueError: x: y", "extraction failed: ValueError"),
+    ],
+)
+def test_a_page_that_fails_is_removed_with_that_reason(failure: str, reason: str) -> None:
+    def fails(*_: object) -> PageText:
+        raise CallFailed(failure)
 
-    found = document_of(page("http://h.example/"), Extract(), too_slow)  # type: ignore[arg-type]
-    assert not isinstance(found, Document) and found.reason == "time limit"
+    found = document_of(page("http://h.example/"), Extract(), fails)
+    assert not isinstance(found, Document) and found.reason == reason
+
+
+def test_settings_that_cannot_work_are_named_before_any_page(tmp_path: Path) -> None:
+    write_warc(tmp_path / "a.warc", PAGES)
+    with pytest.raises(ValueError, match=r"cannot work with .*div\["):
+        run(Extract(skip=("div[",)), {"pages": tmp_path}, tmp_path / "out")
 
 
 def test_no_archives_and_no_documents_are_told_apart(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from athanor.data.pii import Pii, mask
         ("from 8.8.8.8 to 10.0.0.1 and 127.0.0.1", "from 192.0.2.1 to 10.0.0.1 and 127.0.0.1"),
         ("section 6.6.3.1.1, version 1.2.3.4.5", "section 6.6.3.1.1, version 1.2.3.4.5"),
         ("999.8.8.8 is no address", "999.8.8.8 is no address"),
+        ("[2606:4700::1111]:80, 2a00:1:2:3:4:5:6:7", "[2001:db8::1]:80, 2001:db8::2"),
         ("2606:4700::1111, not ::1, fe80::1, std::max, a[1::2]", "2001:db8::1, not ::1, fe80::1, std::max, a[1::2]"),
     ],
 )  # fmt: skip

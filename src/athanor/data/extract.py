@@ -49,6 +49,7 @@ def run(config: Extract, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
     files = warc_files(source)
     if not files:
         raise ValueError(f"{source}: no WARC files (*.warc, *.warc.gz, *.wet.gz, ...) here or below")
+    _try_out(config)
     runs = out / WORK / "runs"
     one_file = partial(_extract_file, config=config, source=source, runs=runs)
     counts = map_shards(
@@ -83,6 +84,14 @@ def run(config: Extract, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
     }
 
 
+def _try_out(config: Extract) -> None:
+    """Raise ValueError now for settings under which every page would fail."""
+    try:
+        html_to_text("<p>text</p>", config.method, config.main_content, config.skip)
+    except Exception as error:
+        raise ValueError(f"extract: cannot work with method={config.method!r}, skip={config.skip}: {error}") from error
+
+
 def _extract_file(path: Path, config: Extract, source: Path, runs: Path) -> dict[str, Any]:
     """One sorted run of documents from one WARC file; the counts."""
     folder = runs / _run_name(path, source)
@@ -92,7 +101,7 @@ def _extract_file(path: Path, config: Extract, source: Path, runs: Path) -> dict
     records: Counter[str] = Counter()
     pages = bytes_html = 0
     limited = Limited(html_to_text, config.time_limit_seconds) if config.time_limit_seconds is not None else None
-    to_text: Callable[..., PageText] = limited or html_to_text
+    to_text: Callable[..., PageText] = limited or _unlimited
     try:
         for page in read_pages(path, errors.append, lambda kind: records.update([kind]), config.max_body_bytes):
             pages += 1
@@ -118,7 +127,15 @@ def _extract_file(path: Path, config: Extract, source: Path, runs: Path) -> dict
     }
 
 
-def document_of(page: Page, config: Extract, to_text: Callable[..., PageText] = html_to_text) -> Document | Removed:
+def _unlimited(html: str, *settings: Any) -> PageText:
+    """Title and text of a page, as `Limited` gives them but in this process."""
+    try:
+        return html_to_text(html, *settings)
+    except Exception as error:  # one page must not stop the others
+        raise CallFailed(f"{type(error).__name__}: {error}") from error
+
+
+def document_of(page: Page, config: Extract, to_text: Callable[..., PageText] = _unlimited) -> Document | Removed:
     """The document in `page`, or the page as removed with the reason it gave none."""
     reason = _unwanted(page, config)
     if reason:
@@ -135,7 +152,8 @@ def document_of(page: Page, config: Extract, to_text: Callable[..., PageText] = 
                 found = to_text(characters, config.method, config.main_content, config.skip)
                 title, text = found.title, found.text
     except CallFailed as failure:
-        return _rejected(page, str(failure) if str(failure) in ("time limit", "crash") else "extraction failed")
+        kind = str(failure).partition(":")[0]
+        return _rejected(page, kind if kind == "time limit" else f"extraction failed: {kind}")
     if not text.strip():
         return _rejected(page, "no text")
     metadata: dict[str, Any] = {"title": title, "encoding": encoding}

@@ -27,8 +27,9 @@ _MAYBE_IPV4 = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
 _IPV4_ANYWHERE = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}", re.ASCII)
 _IPV4 = re.compile(rf"(?<![\d.]){_IPV4_ANYWHERE.pattern}(?!\d|\.\d)", re.ASCII)
-_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:|:){2,7}(?:[0-9a-fA-F]{1,4})?(?![\w:])")
-_GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")  # all that has been given out
+# Only addresses in 2000::/3 have been given out, so the first group begins with 2 or 3.
+_MAYBE_IPV6 = re.compile(r"[23][0-9a-fA-F]{3}:[0-9a-fA-F:]")
+_IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])")
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]?\d{2,4}){2,3}"
     r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}-\d{3}-\d{4})(?![\w-])"
@@ -63,7 +64,7 @@ def mask(text: str, rule: Pii) -> tuple[str, Counter[str]]:
     if rule.ipv4 and _MAYBE_IPV4.search(text):
         pattern = _IPV4_ANYWHERE if rule.ipv4_in_longer_numbers else _IPV4
         text = _replaced(text, pattern, IPV4, _is_public_ipv4, "ipv4", found)
-    if rule.ipv6 and ("::" in text or text.count(":") >= 7):
+    if rule.ipv6 and _MAYBE_IPV6.search(text):
         text = _replaced(text, _IPV6, IPV6, _is_public_ipv6, "ipv6", found)
     if rule.phones:
         text = _replaced(text, _PHONE, PHONES, lambda _: True, "phone", found)
@@ -99,7 +100,6 @@ def _is_public_ipv4(text: str) -> bool:
 
 def _is_public_ipv6(text: str) -> bool:
     try:
-        address = ipaddress.IPv6Address(text)
+        return ipaddress.IPv6Address(text).is_global
     except ValueError:
         return False
-    return address in _GLOBAL_IPV6 and address.is_global

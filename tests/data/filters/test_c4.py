@@ -47,6 +47,9 @@ def test_a_javascript_line_with_braces_is_only_a_line() -> None:
 
 
 def test_everything_off_changes_nothing() -> None:
-    off = C4(False, None, None, False, False, False, False, False, None)
-    text = "x[1]\n{ javascript }\nlorem ipsum\ncookie policy"
+    off = C4(
+        terminal_mark=False, min_words_per_line=None, max_word_length=None, javascript_lines=False, policy_lines=False,
+        citations=False, keep_indentation=True, lorem_ipsum=False, curly_bracket=False, min_sentences=None,
+    )  # fmt: skip
+    text = "  x[1]\n\n    { javascript }\nlorem ipsum\ncookie policy"
     assert clean(text, off).text == text

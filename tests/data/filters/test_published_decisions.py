@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from athanor.core.documents import Document, Removed
 from athanor.data import pii, url
+from athanor.data.config import Filter
 from athanor.data.filters import c4, fineweb, gopher_quality, gopher_repetition
 from athanor.data.filters.verdict import Verdict
 from athanor.data.filters.words import split_words
+from athanor.data.rules import judge, rules_of
 
 pytestmark = pytest.mark.slow
 
@@ -80,8 +83,25 @@ def test_masked_text_is_the_same_but_for_the_replacements(rows: list[Row]) -> No
         assert theirs.sub("@", ours.sub("@", masked)) == theirs.sub("@", ours.sub("@", expected)), row["url"]
 
 
-def test_addresses_decide_alike_under_the_domains_that_were_listed(rows: list[Row], tmp_path: Path) -> None:
+@pytest.fixture
+def addresses(tmp_path: Path) -> url.UrlRule:
+    """The hosts among these pages that stand on datatrove's large list, and our own short one."""
     listed = tmp_path / "list.txt"
     listed.write_text("domain siegessaeule.de\ndomain lacuarta.com\ndomain jungefreiheit.de\n")
-    blocked = url.block_list(url.UrlRule(lists=(str(listed),)))
+    return url.UrlRule(lists=(str(listed),))
+
+
+def test_addresses_decide_alike_under_the_domains_that_were_listed(rows: list[Row], addresses: url.UrlRule) -> None:
+    blocked = url.block_list(addresses)
     assert [row["url"] for row in rows if url.judge(row["url"], blocked).kept != row["url_filter"][0]] == []
+
+
+def test_the_whole_chain_of_fineweb_stops_at_the_same_rule(rows: list[Row], addresses: url.UrlRule) -> None:
+    names = {"gopher_rep": "gopher_repetition", "gopher_qual": "gopher_quality", "c4_fw": "c4", "url_filter": "url"}
+    chain = rules_of(
+        Filter(url=addresses, language=None, c4=c4.C4(terminal_mark=False), fineweb=fineweb.FineWeb(), pii=None)
+    )
+    for row in rows:
+        judged = judge(Document(row["id"], row["url"], row["text"]), chain, {})
+        stopped_by = judged.removed_by if isinstance(judged, Removed) else None
+        assert stopped_by == (row["seq"] and names.get(row["seq"][0], row["seq"][0])), row["url"]

@@ -40,6 +40,8 @@ class C4:
     """Take out lines about cookies, privacy policies and terms of use."""
     citations: bool = True
     """Take out marks like [1], [edit], [citation needed] within lines; not for code, where [0] means something."""
+    keep_indentation: bool = False
+    """Leave the blanks at the beginning of lines, which code needs; the paper takes them out."""
     lorem_ipsum: bool = True
     """Remove documents with placeholder text."""
     curly_bracket: bool = True
@@ -73,18 +75,18 @@ def clean(text: str, rule: C4) -> Cleaned:
             return Cleaned(removed("a curly bracket"), text)
         if not reason and rule.policy_lines and any(policy in lower for policy in POLICIES):
             reason = "cookies, privacy or terms of use"
-        if reason:
-            gone[reason] += 1
-        else:
+        if not reason:
             kept.append(line)
+        elif line:
+            gone[reason] += 1
     if rule.min_sentences is not None and _fewer_sentences(kept, rule.min_sentences):
         return Cleaned(removed(f"fewer than {rule.min_sentences} sentences"), text, gone)
-    return Cleaned(KEPT, "\n".join(kept).strip(), gone)
+    return Cleaned(KEPT, "\n".join(kept).strip("\n" if rule.keep_indentation else None), gone)
 
 
 def _without_noise(line: str, rule: C4) -> tuple[str, str]:
     """The line without outer blanks and citation marks, and the reason to drop it (empty when there is none)."""
-    line = line.strip()
+    line = line.rstrip() if rule.keep_indentation else line.strip()
     words = line.split()
     if rule.max_word_length is not None and any(len(word) > rule.max_word_length for word in words):
         return line, f"a word of more than {rule.max_word_length} characters"
