@@ -51,6 +51,17 @@ def test_a_second_start_gives_the_same_table(folders: dict[str, Path], tmp_path:
     assert again == first
 
 
+def test_few_prompts_do_not_shrink_the_length_controlled_rate_to_one_half(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    metrics = run(CONFIG, folders, tmp_path)
+    by_pair = {(row["model"], row["baseline"]): row for row in metrics["win_rates"]}
+    there, back = by_pair["documented", "sft"], by_pair["sft", "documented"]
+    assert there["length_controlled_win_rate"] != 0.5
+    # Turning the battle around turns the rate around: the sides are treated alike.
+    assert there["length_controlled_win_rate"] == pytest.approx(1 - back["length_controlled_win_rate"], abs=1e-4)
+
+
 def test_an_unknown_baseline_is_an_error_with_a_suggestion(folders: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did you mean 'documented'"):
         run(WinRate(baselines=("documentd",)), folders, tmp_path)

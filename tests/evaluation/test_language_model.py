@@ -76,7 +76,8 @@ def test_baselines_learn_from_train_and_are_said_to_be_beaten_or_not(
     assert {row["url"] for row in rows} == {"http://x/validation/0", "http://x/validation/1"}
     weighted = sum(row["ngram_bits_per_byte"] * row["bytes"] for row in rows) / sum(row["bytes"] for row in rows)
     assert weighted == pytest.approx(bits["ngram"])
-    assert metrics["worst"][0]["model_bits_per_byte"] >= metrics["best"][0]["model_bits_per_byte"]
+    assert metrics["worst"][0]["model_bits_per_byte"] > metrics["best"][0]["model_bits_per_byte"]
+    assert not {row["id"] for row in metrics["worst"]} & {row["id"] for row in metrics["best"]}
 
 
 def test_a_run_killed_between_two_parts_ends_the_same(

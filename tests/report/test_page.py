@@ -81,7 +81,7 @@ def test_no_number_of_a_table_stands_without_a_link(page: str) -> None:
     assert len(cells) > 60
     plain = [cell for cell in cells if "<a " not in cell and "missing" not in cell]
     # Only shares of a linked count, starts and files of a step, and steps of a curve whose numbers are linked.
-    assert all(re.fullmatch(r"[\d.,]+%?", cell) for cell in plain)
+    assert all(re.fullmatch(r"[\d.,]+%?", cell) for cell in plain), plain
 
 
 def test_hostile_text_is_shown_and_never_run(tmp_path: Path, folders: dict[str, Path]) -> None:
@@ -167,6 +167,15 @@ def test_a_model_that_does_not_beat_its_baselines_is_said_so(tmp_path: Path) -> 
     text = " ".join(Page(report_on(fake.folders, tmp_path / "out")).text.split())
     assert "2.000 bits per byte: fewer than xz, but it does not beat an n-gram model" in text
     assert "Does not beat" in text
+
+
+def test_the_rule_by_length_is_the_better_of_longer_and_shorter(tmp_path: Path) -> None:
+    fake = FakeRun(tmp_path)
+    metrics = {"accuracy": 0.56, "length_rule_accuracy": 0.35, "held_out_pairs": 48}
+    fake.finish("reward_model", "posttrain.reward_model", metrics)
+    text = Page(report_on(fake.folders, tmp_path / "out")).text
+    assert "65.0% (shorter)" in text
+    assert "reward_model does not beat the rule “the shorter answer is better”" in text
 
 
 def test_the_same_run_gives_the_same_bytes(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ the same prompts; the judge scores each answer at its last token, and the differ
 sigmoid is its preference (Bradley-Terry). Out: win_rates.jsonl, one row per model and baseline with the win rate
 raw and length-controlled, and battles.jsonl with every answer, length and score.
 What a reward model prefers is not what people prefer: the judge is named in every row.
-Left out: prompt difficulty in the length control, which needs many models on the same prompts.
+Left out: prompt difficulty and shrinkage in the length control, which need many models and many prompts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,10 @@ CONVERSATIONS = "conversations"
 DOCUMENTED = "documented"
 JUDGED_TOKENS = 4096  # in one forward pass
 NORMAL_95 = 1.959963984540054
-LENGTH_CONTROL = "AlpacaEval 2 without prompt difficulty and anchors: terms length and model"
+LENGTH_CONTROL = (
+    "the logistic model of AlpacaEval 2 with the terms length and model; no prompt difficulty, no shrinkage"
+)
+NO_SHRINKAGE = 1e4  # two terms need none, and on few prompts cross-validation would shrink every rate to one half
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +90,7 @@ def _head_to_head(
     """One row of the table: `model` against `baseline`."""
     preference = 1 / (1 + np.exp(-np.clip(scores[model] - scores[baseline], -700, 700)))
     raw = win_rate(preference)
-    controlled = length_controlled(preference, lengths[baseline], lengths[model])
+    controlled = length_controlled(preference, lengths[baseline], lengths[model], penalty=NO_SHRINKAGE)
     raw_samples, controlled_samples = [], []
     random = np.random.default_rng(config.seed)
     members = [np.flatnonzero([page == wanted for page in pages]) for wanted in dict.fromkeys(pages)]
@@ -95,7 +98,7 @@ def _head_to_head(
         drawn = np.concatenate([members[i] for i in random.integers(0, len(members), len(members))])
         raw_samples.append(preference[drawn].mean())
         again = length_controlled(
-            preference[drawn], lengths[baseline][drawn], lengths[model][drawn], penalty=controlled.penalty
+            preference[drawn], lengths[baseline][drawn], lengths[model][drawn], penalty=NO_SHRINKAGE
         )
         controlled_samples.append(again.win_rate)
     return {

@@ -55,6 +55,7 @@ def run(config: LanguageModel, inputs: Mapping[str, Path], out: Path) -> dict[st
         "xz": xz,
     }
     nats_per_token = sum(model["nats"]) / total_tokens
+    num_listed = min(config.num_listed, (len(rows) + 1) // 2)  # no document is among the best and the worst
     ranked = sorted(rows, key=lambda row: (row["model_bits_per_byte"], row["id"]))
     return {
         "bits_per_byte": bits_per_byte,
@@ -69,8 +70,8 @@ def run(config: LanguageModel, inputs: Mapping[str, Path], out: Path) -> dict[st
         "training_documents": len(training),
         "training_bytes": sum(len(text.encode("utf-8", "surrogatepass")) for text in training),
         "protocol": _protocol(model["context_length"], config),
-        "best": ranked[: config.num_listed],
-        "worst": ranked[::-1][: config.num_listed],
+        "best": ranked[:num_listed],
+        "worst": ranked[num_listed:][::-1][:num_listed],
     }
 
 

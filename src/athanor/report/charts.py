@@ -186,6 +186,8 @@ def _lines(
         y_low = min(0.0, y_low)
     y_ticks = ticks(y_low, y_high, 5)
     x_ticks = ticks(x_low, x_high, 4 if narrow else 7)
+    if all(float(x).is_integer() for x in xs):  # steps: there is no step 1.5
+        x_ticks = [t for t in x_ticks if t.is_integer()]
     left = 14 + max(_width_of(tick_label(t)) for t in y_ticks)
     legend = 20 * len(series) if narrow and len(series) > 1 else 0
     named = len(series) > 1  # a single line is named by its axis

@@ -1,5 +1,6 @@
 """What a chapter is: a title, the kinds of steps it tells of, a function that reads them, and a template."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from athanor.report.config import Report
 from athanor.report.steps import Run
 
+EMPTY_LINES = re.compile(r"\n\s*\n")
 Point = tuple[float, float]
 
 
@@ -25,8 +27,8 @@ class Chapter:
 
 
 def excerpt(text: str, characters: int) -> str:
-    """`text` in one piece of at most `characters`, cut at a space, with what is left out marked."""
-    text = text.strip()
+    """`text` without empty lines, at most `characters` long, cut at a space, with what is left out marked."""
+    text = EMPTY_LINES.sub("\n", text).strip()
     if len(text) <= characters:
         return text
     return text[:characters].rsplit(maxsplit=1)[0].rstrip() + " …"

@@ -66,7 +66,10 @@ def _removal(run: Run, step: Step, config: Report) -> dict[str, Any]:
     """Reasons with counts and shares, most frequent first, each with excerpts."""
     counts = step.table("skipped" if step.kind == "crawl" else "removed")
     numbers = {reason: n for reason, n in counts.items() if isinstance(n, int | float)}
-    total = _count(step, "documents_in", "pages") or sum(numbers.values()) or 1
+    total = _count(step, "documents_in", "pages") or 0
+    if step.kind == "crawl":  # its pages are those fetched, not those met
+        total += sum(numbers.values())
+    total = total or 1
     excerpts = _excerpts(run, step, config) if numbers else {}
     ranked = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
     return {

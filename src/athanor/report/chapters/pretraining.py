@@ -6,7 +6,7 @@ from typing import Any
 from athanor.report.chapters.chapter import Chapter, excerpt, said, series_of, thinned
 from athanor.report.charts import Point, Series, line_chart
 from athanor.report.config import Report
-from athanor.report.steps import Row, Run
+from athanor.report.steps import Row, Run, Step
 
 KINDS = ("train.pretrain",)
 MOMENTS_SHOWN = 5
@@ -17,7 +17,7 @@ def build(run: Run, config: Report) -> dict[str, Any]:
     step = run.first("train.pretrain")
     if step is None:
         return {"step": None}
-    rows = run.rows(step, "metrics.jsonl")
+    rows = _with_final_measurement(step, run.rows(step, "metrics.jsonl"))
     return {
         "step": step,
         "loss_chart": _loss_chart(rows),
@@ -27,6 +27,15 @@ def build(run: Run, config: Report) -> dict[str, Any]:
         "rate_chart": _chart(rows, "learning_rate", "Learning rate", "learning rate", 5, height=170),
         "samples": _samples(run.rows(step, "samples.jsonl"), config),
     }
+
+
+def _with_final_measurement(step: Step, rows: list[Row]) -> list[Row]:
+    """The time series, its last row with the measurement on all held-out tokens where it has none of its own."""
+    final = {
+        "validation_loss": step.metric("validation_loss"),
+        "validation_bits_per_byte": step.metric("bits_per_byte"),
+    }
+    return [*rows[:-1], final | rows[-1]] if rows else rows
 
 
 def _loss_chart(rows: list[Row]) -> Any:

@@ -31,16 +31,19 @@ def build(run: Run, config: Report) -> dict[str, Any]:
 
 
 def _reward_model(step: Step) -> dict[str, Any]:
-    accuracy, rule = step.metric("accuracy"), step.metric("length_rule_accuracy")
-    both = isinstance(accuracy, int | float) and isinstance(rule, int | float)
+    """Accuracy beside the better of the two rules by length: the longer, or the shorter answer is chosen."""
+    accuracy, longer = step.metric("accuracy"), step.metric("length_rule_accuracy")
+    rule, name = (None, "") if not isinstance(longer, int | float) else max((longer, "longer"), (1 - longer, "shorter"))
+    comparable = isinstance(accuracy, int | float) and rule is not None
     return {
         "step": step,
-        "split": step.manifest.config.get("split", ""),
+        "split": step.metric("split") or step.manifest.config.get("split", ""),
         "accuracy": number(step, "accuracy", "percent"),
         "interval": linked(step, shown(step.metric("accuracy_interval"), "percent_interval"), "accuracy_interval"),
-        "length_rule": number(step, "length_rule_accuracy", "percent"),
+        "length_rule": linked(step, shown(rule, "percent"), "length_rule_accuracy"),
+        "rule": name,
         "pairs": number(step, "held_out_pairs", "count"),
-        "beats_rule": accuracy > rule if both else None,
+        "beats_rule": accuracy > rule if comparable else None,
     }
 
 
