@@ -46,6 +46,15 @@ def test_a_page_of_furniture_alone_has_no_words_left() -> None:
     assert (cleaned.text, cleaned.num_words) == ("", 0)
 
 
+def test_the_first_occurrence_within_a_document_stays_and_later_runs_go() -> None:
+    block = ["Methods inherited from Base:", "close(self) releases what the object holds."]
+    text = "\n".join(["class A", *block, "Own text of A.", *block, "Own text of B.", "close(self)", "The end."])
+    cleaned = without_repeated_lines(text, keys(), run_words=8, within=True)
+    assert cleaned.text == "\n".join(["class A", *block, "Own text of A.", "Own text of B.", "close(self)", "The end."])
+    assert cleaned.dropped == block
+    assert without_repeated_lines(text, keys(), run_words=8).text == text
+
+
 def test_a_text_without_repeated_lines_comes_back_as_it_was() -> None:
     text = "\n\n  indented\n\n\n\ttext \n"
     assert without_repeated_lines(text, keys("other line of text"), run_words=1).text == text

@@ -84,17 +84,20 @@ def count_lines(texts: Sequence[str]) -> NDArray[np.uint64]:
     return table[:, keys != 0]
 
 
-def without_repeated_lines(text: str, repeated: Hashes, run_words: int) -> Cleaned:
+def without_repeated_lines(text: str, repeated: Hashes, run_words: int, within: bool = False) -> Cleaned:
     """`text` without the runs of repeated lines that have `run_words` words, or stand at its top or bottom.
 
-    Blank lines do not break a run. `repeated` are sorted keys.
+    Blank lines do not break a run. `repeated` are sorted keys; with `within`, lines that occurred before in
+    the same text are repeated too.
     """
     lines = text.split("\n")
     keys = line_keys(text)
     written = np.flatnonzero(keys)  # lines that are not blank
-    if not len(written) or not len(repeated):
-        return Cleaned(text, [], len(WORD.findall(text)))
-    is_repeated = repeated[np.minimum(np.searchsorted(repeated, keys[written]), len(repeated) - 1)] == keys[written]
+    is_repeated = np.isin(keys[written], repeated)
+    if within:
+        is_first = np.zeros(len(written), np.bool_)
+        is_first[np.unique(keys[written], return_index=True)[1]] = True
+        is_repeated |= ~is_first
     dropped: list[int] = []
     for first, end in _runs(is_repeated):
         run = written[first:end]

@@ -71,7 +71,7 @@ def clean_keys(path: Path, work: Path, lines: RepeatedLines) -> int:
     """Leave the text key of every document as it is without repeated lines."""
     repeated = np.load(work / "repeated_keys.npy")
     texts = [document.text for document in read_shard(path)]
-    cleaned = [without_repeated_lines(text, repeated, lines.run_words) for text in texts]
+    cleaned = [without_repeated_lines(text, repeated, lines.run_words, lines.within_documents) for text in texts]
     save(work / "clean_text_keys" / f"{path.stem}.npy", _text_keys([clean.text for clean in cleaned]))
     too_short = [i for i, clean in enumerate(cleaned) if clean.dropped and clean.num_words < lines.min_words_left]
     write_json(work / "too_short" / f"{path.stem}.json", {i: cleaned[i].num_words for i in too_short})
@@ -128,4 +128,6 @@ def _text_keys(texts: list[str]) -> Hashes:
 
 
 def _clean(text: str, repeated: Hashes, lines: RepeatedLines | None) -> Cleaned:
-    return without_repeated_lines(text, repeated, lines.run_words) if lines else Cleaned(text, [], 0)
+    if lines is None:
+        return Cleaned(text, [], 0)
+    return without_repeated_lines(text, repeated, lines.run_words, lines.within_documents)

@@ -85,7 +85,7 @@ def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     _write_verdicts(corpus, "verdicts", verdicts)
 
     repeated, found_in = _find_repeated_lines(config, corpus, corpus.num_documents - len(verdicts))
-    if len(repeated):
+    if len(repeated) or (config.lines and config.lines.within_documents):
         verdicts |= _too_short_without_lines(config, corpus, verdicts)
         found_later = _find_copies_without_lines(config, corpus, verdicts)
         verdicts |= {copy.document.position: _verdict(copy, " without repeated lines") for copy in found_later}
@@ -214,7 +214,10 @@ def _write_num_copies(corpus: Corpus, found: Sequence[Copy]) -> None:
 
 
 def _write_lines(corpus: Corpus, found_in: Mapping[int, int], out: Path) -> int:
-    """Write lines.jsonl, the most frequent first; returns the number of distinct lines."""
+    """Write lines.jsonl, the most frequent first; returns the number of distinct lines.
+
+    `documents` is null for a line that was repeated only within its document.
+    """
     shown: dict[int, str] = {}
     removed: dict[int, int] = defaultdict(int)
     for path in corpus.paths:
@@ -222,7 +225,7 @@ def _write_lines(corpus: Corpus, found_in: Mapping[int, int], out: Path) -> int:
             shown[key] = min(line, shown.get(key, line))
             removed[key] += count
     rows: list[dict[str, Any]] = [
-        {"line": shown[key], "documents": found_in[key], "removed": removed[key]} for key in shown
+        {"line": shown[key], "documents": found_in.get(key), "removed": removed[key]} for key in shown
     ]
     rows.sort(key=lambda row: (-row["removed"], row["line"]))
     write_jsonl(out / "lines.jsonl", rows)
