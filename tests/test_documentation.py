@@ -6,18 +6,18 @@ import pytest
 from conftest import REPOSITORY
 
 from athanor.core.documents import COLUMNS, REMOVED_COLUMNS
-from athanor.pipeline import reference
+from athanor import reference
 from athanor.pipeline.stages import STAGES
 
 
 def test_the_readme_shows_the_stages_of_the_table():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert reference.with_tree(text) == text, "run python -m athanor.pipeline.reference"
+    assert reference.with_tree(text) == text, "run python -m athanor.reference"
 
 
 def test_the_reference_of_commands_is_what_help_says():
     written = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert written == reference.command_reference(), "run python -m athanor.pipeline.reference"
+    assert written == reference.command_reference(), "run python -m athanor.reference"
 
 
 def test_every_field_of_every_command_has_a_text():

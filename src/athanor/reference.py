@@ -1,6 +1,6 @@
 """Texts made from the tables: the README's tree of stages and the reference of all commands and fields.
 
-`python -m athanor.pipeline.reference` writes them into README.md and docs/cli.md; a test keeps both equal
+`python -m athanor.reference` writes them into README.md and docs/cli.md; a test keeps both equal
 to what the code says.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 from athanor.pipeline.stages import KINDS, STAGES, imported
 
-BEGIN, END = "<!-- stages: made by athanor.pipeline.reference -->", "<!-- end of stages -->"
+BEGIN, END = "<!-- stages: made by athanor.reference -->", "<!-- end of stages -->"
 
 
 def stage_tree() -> str:
@@ -46,7 +46,7 @@ def command_reference() -> str:
     lines = [
         "# Commands and fields",
         "",
-        "Made by `python -m athanor.pipeline.reference`; `athanor COMMAND --help` says the same.",
+        "Made by `python -m athanor.reference`; `athanor COMMAND --help` says the same.",
         "A field marked *runtime* changes speed or place, never the result, and stays out of the fingerprint.",
         "",
         "## The pipeline and the model",
@@ -126,4 +126,4 @@ def write(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(__file__).resolve().parents[3])
+    write(Path(__file__).resolve().parents[2])
