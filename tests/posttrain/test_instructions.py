@@ -124,6 +124,18 @@ def test_pages_the_filters_removed_are_skipped_or_trained_on_as_asked(tmp_path):
     assert (used["pages_outside_mixture"], sum(used["rows"].values())) == (2, 8)
 
 
+def test_a_limit_on_pages_takes_training_pages_by_hash_and_all_held_out_ones(tmp_path):
+    pages = {
+        f"http://x/{i}": article(f"Page {word}", f"Here stands the sentence number {word}.")
+        for i, word in enumerate("abcdefghij")
+    }
+    inputs = write_inputs(tmp_path, pages, held_out=2)
+    metrics = instructions.run(Instructions(workers=1, min_characters=20, max_pages=5), inputs, tmp_path / "out")
+    assert (metrics["pages"], metrics["pages_read"]) == (10, 7)
+    assert metrics["rows"]["test"] == 2
+    assert sum(metrics["rows"].values()) == 7
+
+
 def test_an_answer_for_many_names_is_boilerplate(tmp_path):
     terms = "".join(f"<dt>method {word}</dt><dd>Does what the base class does.</dd>" for word in "abcdefghijkl")
     pages = {

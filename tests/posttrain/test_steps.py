@@ -2,6 +2,10 @@
 
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +15,7 @@ import pytest
 import torch
 
 from athanor.core.artifact import read_jsonl
+from athanor.core.config import to_dict
 from athanor.core.tracker import read_metrics
 from athanor.model import convert
 from athanor.posttrain import compare, dpo, ppo, preferences, reward_model, sft
@@ -210,6 +215,38 @@ def test_a_killed_step_ends_with_the_same_bytes(
     assert json.dumps({k: v for k, v in found.items() if k not in timed}) == json.dumps(
         {k: v for k, v in expected.items() if k not in timed}
     )
+
+
+KILLED_PROCESS = """
+import sys, torch
+from pathlib import Path
+from athanor.core.config import from_dict
+from athanor.posttrain import ppo
+from athanor.posttrain.config import Ppo
+torch.set_num_threads(1)
+arguments = {json}
+inputs = dict((name, Path(folder)) for name, folder in arguments["inputs"].items())
+ppo.run(from_dict(Ppo, arguments["config"], "test"), inputs, Path(arguments["out"]))
+"""
+
+
+def test_ppo_survives_kill_9(made: dict[str, Path], tmp_path: Path) -> None:
+    """A real process, killed without a chance to tidy up, between two checkpoints of its state."""
+    config = replace(PPO, num_updates=12, checkpoint_seconds=0.3)
+    inputs = {"model": made["sft"], "reward_model": made["reward_model"], "conversations": made["conversations"]}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    named = {name: str(folder) for name, folder in inputs.items()}
+    arguments = {"config": to_dict(config), "inputs": named, "out": str(broken)}
+    process = subprocess.Popen([sys.executable, "-c", KILLED_PROCESS.replace("{json}", repr(arguments))])
+    while len(read_metrics(broken)) < 5 and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "the process ended before it was killed"
+    ppo.run(config, inputs, broken)
+    ppo.run(config, inputs, whole)
+    assert folder_bytes(broken) == folder_bytes(whole)
 
 
 def test_killed_preferences_and_comparison_keep_what_they_sampled(

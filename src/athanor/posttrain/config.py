@@ -21,6 +21,8 @@ class Instructions:
     """Longer answers are cut after the last sentence that fits, and dropped where none fits."""
     max_names_per_answer: int = 8
     """An answer given for more names than this is boilerplate and is dropped."""
+    max_pages: int | None = 800
+    """Training pages read, chosen by hash; none: all. Held-out pages are always read."""
     max_pairs: int = 8000
     """Pairs kept of the training pages, all splits together; chosen by hash."""
     max_test_pairs: int = 256
@@ -98,9 +100,9 @@ class Training:
 class Sft(Training):
     """Supervised fine-tuning on conversations, with the loss on completions only."""
 
-    num_steps: int = 160
+    num_steps: int = 300
     """Optimizer steps, unless `max_epochs` ends training first."""
-    max_epochs: float = 4.0
+    max_epochs: float = 3.0
     """Passes over the rows after which training ends even if steps are left."""
     batch_size: int = 16
     """Rows per optimizer step."""
@@ -120,11 +122,11 @@ class Sft(Training):
 class Preferences:
     """Pairs of a documented answer and a worse one: the model's own sample, or the answer to another name."""
 
-    num_proxy_prompts: int = 480
+    num_proxy_prompts: int = 900
     """Prompts of the proxy split, which trains the reward model and DPO."""
-    num_gold_prompts: int = 480
+    num_gold_prompts: int = 900
     """Prompts of the gold split, which trains the second reward model, the judge of the comparison."""
-    num_held_out_prompts: int = 96
+    num_held_out_prompts: int = 160
     """Prompts of the held-out split, which measures both reward models."""
     temperature: float = 1.0
     """Of the model's own samples."""
@@ -142,6 +144,8 @@ class Preferences:
 class RewardModel(Training):
     """A model that scores an answer at its last token, trained on preferences."""
 
+    num_steps: int = 225
+    """Optimizer steps, unless `max_epochs` ends training first."""
     split: Literal["proxy", "gold"] = "proxy"
     """Which preferences it learns from."""
     loss: Literal["bradley_terry", "binary"] = "bradley_terry"
@@ -159,7 +163,7 @@ class RewardModel(Training):
 class Dpo(Training):
     """Direct preference optimisation from the SFT model."""
 
-    num_steps: int = 60
+    num_steps: int = 110
     """Optimizer steps, unless `max_epochs` ends training first."""
     lr_peak: float = 1e-4
     """Peak of AdamW's learning rate."""
@@ -167,8 +171,6 @@ class Dpo(Training):
     """Share of the steps in which the rate climbs to its peak."""
     decay_share: float = 0.3
     """Share of the steps, at the end, in which the rate falls to zero."""
-    precision: Precision = "float32"
-    """Type of the matrix products; auto: bfloat16 where the processor multiplies it natively."""
     loss: PreferenceLoss = "sigmoid"
     """ipo divides log-ratios by the answers' lengths, ipo_sum does not; sigmoid with label_smoothing is cDPO."""
     beta: float = 0.1
@@ -216,7 +218,7 @@ class AdaptiveKL:
 class Ppo:
     """Proximal policy optimisation from the SFT model against a reward model."""
 
-    num_updates: int = 16
+    num_updates: int = 24
     """Rounds of sampling answers and learning from them."""
     batch_size: int = 32
     """Episodes (sampled answers) per update."""

@@ -49,9 +49,8 @@ def run(config: Instructions, inputs: Mapping[str, Path], out: Path) -> dict[str
     trained_on, held_out = (
         {document.url for document in read_documents(inputs["documents"] / part)} for part in ("train", "validation")
     )
-    skip_others = config.pages_outside_mixture == "skip"
     wanted = out / WORK / "wanted.json"
-    write_json(wanted, sorted(trained_on | held_out) if skip_others else None)
+    write_json(wanted, wanted_pages(trained_on, held_out, config))
     read = partial(
         read_pairs, wanted=wanted, min_characters=config.min_characters, max_characters=config.max_characters
     )
@@ -59,12 +58,10 @@ def run(config: Instructions, inputs: Mapping[str, Path], out: Path) -> dict[str
     found = map_shards(read, parts, workers=config.workers, done=out / WORK / "pages", label="instructions")
     in_order = sorted((page for result in found for page in result), key=lambda page: page["place"])
     pages = {page["url"]: page for page in in_order}  # of a page fetched twice, the later one
-    outside = pages.keys() - trained_on - held_out
-    kept_pages = {url: page for url, page in sorted(pages.items()) if not (skip_others and url in outside)}
-    dropped = [row for page in kept_pages.values() for row in page["dropped"]]
+    dropped = [row for _, page in sorted(pages.items()) for row in page["dropped"]]
     candidates = {
-        "train": [pair for url, page in kept_pages.items() if url not in held_out for pair in page["pairs"]],
-        "test": [pair for url, page in kept_pages.items() if url in held_out for pair in page["pairs"]],
+        "train": [pair for url, page in sorted(pages.items()) if url not in held_out for pair in page["pairs"]],
+        "test": [pair for url, page in sorted(pages.items()) if url in held_out for pair in page["pairs"]],
     }
     train, test = distinct(candidates["train"], candidates["test"], config, dropped)
     splits, split_by = split(train, test, config)
@@ -74,7 +71,8 @@ def run(config: Instructions, inputs: Mapping[str, Path], out: Path) -> dict[str
     kept = [pair for name in SPLITS for pair in splits[name]]
     return {
         "pages": len(pages),
-        "pages_outside_mixture": len(outside),
+        "pages_read": sum(page["read"] for page in pages.values()),
+        "pages_outside_mixture": len(pages.keys() - trained_on - held_out),
         "pages_with_pairs": len({pair["page"] for pair in kept}),
         "pairs_found": sum(map(len, candidates.values())),
         "rows": {name: len(splits[name]) for name in SPLITS},
@@ -83,6 +81,14 @@ def run(config: Instructions, inputs: Mapping[str, Path], out: Path) -> dict[str
         "split_by": split_by,
         "answer_characters": round(sum(len(pair["answer"]) for pair in kept) / len(kept), 1),
     }
+
+
+def wanted_pages(trained_on: set[str], held_out: set[str], config: Instructions) -> list[str] | None:
+    """URLs of the pages to read; None for all of the crawl."""
+    if config.pages_outside_mixture == "train":
+        return None
+    in_order = sorted(trained_on - held_out, key=lambda url: hashed(config.seed, "read", url))
+    return sorted(held_out) + in_order[: config.max_pages]
 
 
 def parts_of(warcs: Sequence[Path], folder: Path) -> list[Path]:
@@ -112,8 +118,10 @@ def read_pairs(part: Path, wanted: Path, min_characters: int, max_characters: in
             continue
         pairs: list[Pair] = []
         dropped: list[dict[str, str]] = []
-        results.append({"url": page.url, "place": [described["file"], number], "pairs": pairs, "dropped": dropped})
-        if urls is not None and page.url not in urls:
+        read = urls is None or page.url in urls
+        place = [described["file"], number]
+        results.append({"url": page.url, "place": place, "read": read, "pairs": pairs, "dropped": dropped})
+        if not read:
             continue
         text, _ = decoded(page.body, page.headers.get("content-type", ""))
         tree = HTMLTree.parse(text)
