@@ -17,7 +17,7 @@ class Extract:
     """Turns recorded pages into documents."""
 
     method: Literal["fast", "precise"] = "fast"
-    """fast: resiliparse. precise: trafilatura, better on articles, ten times slower, an extra."""
+    """fast: resiliparse. precise: trafilatura, better on articles, several times slower, an extra."""
     main_content: bool = True
     """Drop what looks like navigation, headers and footers (method fast)."""
     skip: tuple[str, ...] = ()

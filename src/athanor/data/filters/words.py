@@ -1,10 +1,10 @@
 """The one word split and sentence count that all rules share.
 
-In: a text. Out: its words, punctuation marks being words of their own. The published thresholds of the
-Gopher and FineWeb rules were set with tokenizers of the Penn Treebank kind, so this split follows those
-conventions: marks come off both ends, contractions part ("do", "n't"), addresses and abbreviations stay
-whole, hyphens between letters divide. Each different run of non-blank characters is divided once and
-remembered, which makes the split cheap on running text.
+In: a text. Out: its words, punctuation marks being words of their own. Decisions that others publish for
+these rules were made with spaCy's English tokenizer, so this split follows its rules and character classes
+(MIT licence): marks come off both ends, contractions part ("do", "n't"), addresses and abbreviations stay whole,
+hyphens between letters divide. Each different run of non-blank characters is divided once and remembered,
+which makes the split cheap on running text.
 Left out: languages written without spaces (a run of Chinese counts as one word).
 """
 
