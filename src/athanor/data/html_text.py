@@ -2,8 +2,8 @@
 
 In: the HTML of a page. Out: its title and its text: navigation and other boilerplate dropped where it can be
 told, line breaks and the indentation of code kept, table cells parted by tabs. Two methods: `fast`
-(resiliparse, native code; F1 .90 on 78 news pages marked by people) and `precise` (trafilatura; several times slower, meant for
-articles, loses indentation; an extra: pip install 'athanor[precise]').
+(resiliparse, native code; F1 .90 on 78 news pages marked by people) and `precise` (trafilatura; several times
+slower, meant for articles, loses indentation; an extra: pip install 'athanor[precise]').
 """
 
 import re
