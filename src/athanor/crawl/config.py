@@ -113,50 +113,26 @@ class CommonCrawl:
         _check_not_negative(self, "retries", "backoff_seconds")
 
 
-# Patterns of module names (as in a shell) that the documentation server neither imports nor shows.
+# Module names, with * and ?, that the documentation server neither imports nor shows.
 EXCLUDED_MODULES = (
-    "antigravity",  # opens a web browser when imported
-    "this",  # prints a poem when imported
-    "*.__main__",  # a program, not a module: importing it runs it
-    "idlelib*",  # opens windows, replaces sys.stdout
-    "turtledemo*",  # opens windows
-    "tkinter.tix",  # deprecated; one million characters that repeat tkinter
-    "lib2to3*",  # deprecated; writes grammar caches
-    "test",
-    "test.*",
-    "*.test",
-    "*.test.*",
-    "*.tests",
-    "*.tests.*",
-    "*.testing",
-    "*.testing.*",
-    "*.conftest",
-    "*._test*",
-    "*.test_*",
-    "torch.testing*",  # tests: side effects, packages that are not installed
-    "numpy.distutils*",
-    "numpy.f2py*",
-    "torch.utils.bottleneck*",
-    "torch.utils.hipify*",
-    "torch.utils.tensorboard*",
-    "torch.distributed.launcher*",
-    "torch.distributed.launch",
-    "torch.distributed.run",
-    "torch.distributed.elastic*",  # build tools and launchers: start programs, need packages that may be absent
-    "torch._*",
-    "torch.*._*",  # internals: slow to import, little prose
-    "numpy.matlib",
-    "numpy._core",
-    "numpy._core.numeric",
-    "numpy.core*",
-    "torch.nn",
-    "torch.nn.modules",
-    "torch.ao*",
-    "torch.quantization*",
-    "torch.nn.quantized*",
-    "torch.nn.quantizable*",
-    "torch.nn.intrinsic*",
-    "torch.nn.qat*",  # megabytes that repeat other modules' pages word for word
+    # act when imported: open windows or a browser
+    *("*.__main__", "antigravity", "this", "idlelib*", "tkinter*", "turtledemo*"),
+    # warn or write caches when imported
+    *("lib2to3*", "numpy.core*", "numpy.matlib"),
+    # tests: side effects, and packages that are seldom installed
+    *("test", "test.*", "*.test", "*.test.*", "*.tests", "*.tests.*", "*.testing", "*.testing.*", "*.conftest"),
+    *("*._test*", "*.test_*", "torch.testing*"),
+    # build tools and launchers
+    *("numpy.distutils*", "numpy.f2py*", "torch.distributed.elastic*", "torch.distributed.launch*"),
+    *("torch.distributed.run", "torch.utils.bottleneck*", "torch.utils.hipify*", "torch.utils.tensorboard*"),
+    # internals: slow to import, little prose
+    *("torch._*", "torch.*._*"),
+    # over 95 % of their megabytes stand on other pages word for word
+    *("numpy._core", "numpy._core.numeric", "numpy._core.numerictypes", "numpy.dtypes", "numpy.ma"),
+    *("numpy.random.mtrand", "torch.ao*", "torch.jit.quantized", "torch.jit.supported_ops"),
+    *("torch.masked.maskedtensor*", "torch.nn", "torch.nn.attention.bias", "torch.nn.intrinsic*", "torch.nn.modules"),
+    *("torch.nn.parameter", "torch.nn.qat*", "torch.nn.quant*", "torch.quantization*", "torch.sparse*"),
+    *("torch.utils.mkldnn",),
 )
 
 

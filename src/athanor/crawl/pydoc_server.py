@@ -20,17 +20,19 @@ import os
 import pkgutil
 import pydoc
 import re
+import reprlib
 import sys
 import threading
 import types
 import urllib.parse
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 KEPT_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
 MAX_WARM_UP_ROUNDS = 3
+ADDRESS = re.compile(r"\b(?P<before>(?:at|handle|started)(?: |&nbsp;))(?:0x[0-9a-f]+|[0-9a-f]{9,})")
 
 
 def main() -> None:
@@ -38,10 +40,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--standard-library", action="store_true")
     parser.add_argument("--package", default="")
+    parser.add_argument("--path", default="", help="folder to find the package in, after the usual places")
     parser.add_argument("--exclude", action="append", default=[])
     parser.add_argument("--seconds", type=float, default=60.0)
     options = parser.parse_args()
     _forget_environment()
+    if options.path and options.path not in sys.path:
+        sys.path.append(options.path)
     parent = os.dup(0)
     say = _private_output()
     names = module_names(options.standard_library, options.package, options.exclude)
@@ -102,7 +107,7 @@ class Pages:
         """`text` without what differs from one process or machine to the next."""
         for found, written in self.paths:
             text = text.replace(found, written)
-        return re.sub(r"\b(at|object|started) (0x[0-9a-f]+|\d{9,})", r"\1 0x0", text)
+        return ADDRESS.sub(r"\g<before>0x0", text)
 
     def _index(self) -> str:
         """pydoc's page around a list of the modules shown here; its own index lists all that is installed."""
@@ -119,6 +124,9 @@ class Pages:
 def start(pages: Pages) -> Any:
     """Start pydoc's server with `pages` on a free port of the loopback address."""
     pydoc.locate = _locate_once
+    pydoc.visiblename = _is_visible
+    pydoc.cram = _cram
+    reprlib._possibly_sorted = _sorted_by_text  # type: ignore[attr-defined]
     server = pydoc._start_server(lambda url, content_type: "", "127.0.0.1", 0)  # type: ignore[attr-defined]
     if server.error:
         raise server.error
@@ -151,9 +159,8 @@ def _submodules(folders: list[str], prefix: str, exclude: list[str]) -> list[str
     """The modules below a package, found by its files."""
     found: list[str] = []
     for module in sorted(pkgutil.iter_modules(folders, f"{prefix}."), key=lambda module: module.name):
-        if _is_excluded(module.name, exclude):
-            continue
-        found.append(module.name)
+        if not _is_excluded(module.name, exclude):
+            found.append(module.name)
         if module.ispkg:
             last = module.name.rpartition(".")[2]
             found += _submodules([str(Path(folder) / last) for folder in folders], module.name, exclude)
@@ -195,6 +202,27 @@ _locate = pydoc.locate
 def _locate_once(path: str, forceload: bool = False) -> object:
     """pydoc.locate without importing anew for each page, which extension modules such as numpy's do not survive."""
     return _locate(path, forceload=False)
+
+
+_visiblename = pydoc.visiblename
+
+
+def _is_visible(name: str, all: Any = None, obj: object = None) -> bool:
+    """pydoc.visiblename, except for the annotations that Python adds to a class when somebody first looks."""
+    return name != "__annotations__" and bool(_visiblename(name, all, obj))
+
+
+_shorten = pydoc.cram
+
+
+def _cram(text: str, maxlen: int) -> str:
+    """pydoc.cram without addresses, of which it would keep halves that nobody can tell apart from content."""
+    return _shorten(ADDRESS.sub(r"\g<before>0x0", text), maxlen)
+
+
+def _sorted_by_text(values: Iterable[object]) -> list[object]:
+    """The members of a set in an order that does not depend on where they lie in memory."""
+    return sorted(values, key=lambda value: ADDRESS.sub("", repr(value)))
 
 
 @contextlib.contextmanager

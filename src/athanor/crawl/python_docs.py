@@ -6,6 +6,7 @@ start to start; the URLs do not: `http://numpy.pydoc.localhost/numpy.linalg.html
 server or takes too long is left out, and the server started anew without it.
 """
 
+import fnmatch
 import importlib.util
 import os
 import re
@@ -34,8 +35,9 @@ def crawl_python_docs(config: PythonDocs, out: Path) -> dict[str, Any]:
     Raises ValueError for a package that is not installed.
     """
     for package in config.packages:
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(f"packages: {package!r} is not installed; install it or take it off the list")
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        if spec is None or spec.origin is None:
+            raise ValueError(f"packages: {package!r} is not an installed package; install it or take it off the list")
     work = out / WORK
     names = [STANDARD_LIBRARY] * config.standard_library + list(config.packages)
     servers = {_host(name): _Server(name, config, work / f"pydoc-{name}") for name in names}
@@ -66,6 +68,7 @@ def _site(config: PythonDocs, names: list[str]) -> Site:
         urls=tuple(f"{_host(name)}/" for name in names),
         scope="host",
         allow=tuple(allowed),
+        deny=tuple(rf"/{fnmatch.translate(f'{pattern}.html')}" for pattern in config.exclude),
         max_pages=config.max_pages,
         max_depth=3,
         max_page_bytes=config.max_page_bytes,
@@ -80,6 +83,14 @@ def _site(config: PythonDocs, names: list[str]) -> Site:
     )
 
 
+def _folder(package: str) -> str:
+    """The folder that `package` lies in."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None, "checked before any server starts"
+    origin = Path(spec.origin)
+    return str(origin.parent.parent if spec.submodule_search_locations else origin.parent)
+
+
 class _Server:
     """A pydoc server process that is started anew when it dies."""
 
@@ -90,20 +101,26 @@ class _Server:
         self.left_out: dict[str, str] = read_json(self._record) if self._record.exists() else {}
         """Modules that broke the server, with the reason; kept, so that a continued crawl sees the same site."""
         self._process: subprocess.Popen[str] | None = None
+        self._listener: threading.Thread | None = None
         self._port = 0
         self._busy_with = ""
         self._changed = threading.Condition()
+        self._ended: int | None = None
+        """Exit status of a process that is over."""
         self._stopped = False
 
     def start(self) -> None:
         """Start the process; it imports its modules while others start."""
         options = ["--seconds", str(self.config.page_seconds)]
-        options += ["--standard-library"] if self.name == STANDARD_LIBRARY else ["--package", self.name]
+        if self.name == STANDARD_LIBRARY:
+            options += ["--standard-library"]
+        else:
+            options += ["--package", self.name, "--path", _folder(self.name)]
         for pattern in (*self.config.exclude, *sorted(self.left_out)):
             options += ["--exclude", pattern]
         environment = {key: os.environ[key] for key in _LOADER_ENVIRONMENT if key in os.environ}
         environment |= pydoc_server.KEPT_ENVIRONMENT | {"HOME": str(self.work), "PYTHONWARNINGS": "ignore"}
-        self._port, self._busy_with = 0, ""
+        self._port, self._busy_with, self._ended = 0, "", None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-s", pydoc_server.__file__, *options],
             stdin=subprocess.PIPE,
@@ -112,7 +129,8 @@ class _Server:
             cwd=self.work,
             env=environment,
         )
-        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
+        self._listener.start()
 
     def address(self) -> tuple[str, int]:
         """Where the server listens; waits for it, and starts it anew without the module that ended it.
@@ -121,20 +139,25 @@ class _Server:
         """
         with self._changed:
             while not self._port:
-                if self._process is not None and self._process.poll() is not None:
-                    self._start_again(self._process.returncode)
+                if self._ended is not None:
+                    self._start_again(self._ended)
                 self._changed.wait(timeout=1.0)
             return "127.0.0.1", self._port
 
     def stop(self) -> None:
         """End the process."""
-        process, self._stopped = self._process, True
-        if process is not None:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
+        self._stopped = True
+        if self._process is not None:
+            self._process.kill()
+            self._clear_away(self._process)
+
+    def _clear_away(self, process: "subprocess.Popen[str]") -> None:
+        process.wait()
+        if self._listener is not None:
+            self._listener.join()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _start_again(self, status: int) -> None:
         if self._stopped or len(self.left_out) >= MAX_RESTARTS:
@@ -143,26 +166,24 @@ class _Server:
         self.left_out[culprit] = "took too long" if status == 1 else f"ended its server with status {status}"
         warn(f"documentation of {culprit} left out: {self.left_out[culprit]}")
         write_json(self._record, self.left_out)
+        assert self._process is not None, "it was started, and ended"
+        self._clear_away(self._process)
         self.start()
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
         """Follow what the process reports until it ends."""
         assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                word, _, rest = line.rstrip("\n").partition(" ")
-                with self._changed:
-                    if word == "ready":
-                        self._port = int(rest)
-                    elif word == "begin":
-                        self._busy_with = rest
-                    elif word == "end":
-                        self._busy_with = ""
-                    self._changed.notify_all()
-        except ValueError:
-            return  # the pipe was closed by stop()
-        process.wait()
-        with self._changed:
-            if self._process is process:
-                self._port = 0
+        for line in process.stdout:
+            word, _, rest = line.rstrip("\n").partition(" ")
+            with self._changed:
+                if word == "ready":
+                    self._port = int(rest)
+                elif word == "begin":
+                    self._busy_with = rest
+                elif word == "end":
+                    self._busy_with = ""
                 self._changed.notify_all()
+        status = process.wait()
+        with self._changed:
+            self._port, self._ended = 0, status
+            self._changed.notify_all()
