@@ -11,7 +11,7 @@ from typing import Any
 
 import athanor
 
-_SECRET = re.compile(r"(token|secret|password|passwd|api[-_]?key|credential)", re.IGNORECASE)
+_SECRET = re.compile(r"(^|[-_.])(token|secret|password|passwd|api[-_]?key|credentials?)(=|$)", re.IGNORECASE)
 
 
 def code_version() -> dict[str, Any]:

@@ -38,9 +38,9 @@ class RepeatedLines:
     run_words: int = 8
     """Repeated lines inside a document are dropped where an unbroken run of them has at least this many words; a
     short one alone between other lines, such as a heading, stays. At the top and bottom three words are enough."""
-    within_documents: bool = False
-    """Lines that occurred before in the same document are repeated too: for pages that list the same members again
-    and again. The first occurrence stays."""
+    first_only: Literal["off", "document", "corpus"] = "off"
+    """Runs that occurred before are repeated too, and only the first stays: in the same document, or in the whole
+    corpus in the order of the documents (the paragraph rule of CCNet, on lines)."""
     min_words_left: int = 20
     """A document that lost lines and has fewer words left than this is removed."""
 

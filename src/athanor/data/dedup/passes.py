@@ -17,9 +17,11 @@ from athanor.core.artifact import atomic_path, read_json, write_json
 from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
 from athanor.data.dedup.config import Dedup, MinHash, RepeatedLines
 from athanor.data.dedup.exact import text_key
-from athanor.data.dedup.lines import Cleaned, count_lines, line_key, without_repeated_lines
+from athanor.data.dedup.lines import Cleaned, Known, count_lines, line_key, without_repeated_lines
 from athanor.data.dedup.minhash import band_keys, hash_functions, signature
 from athanor.data.dedup.words import Hashes, shingle_hashes, simple_words
+
+STARTS = "starts.json"  # shard -> position of its first document in the corpus
 
 
 def fingerprint(path: Path, work: Path, near: MinHash | None) -> dict[str, int]:
@@ -61,17 +63,18 @@ def describe(path: Path, work: Path, folder: str, near: MinHash | None) -> int:
 def count_lines_of_kept(path: Path, work: Path) -> int:
     """Leave in how many of the shard's documents each line is found, copies left out."""
     removed = read_verdicts(work / "verdicts", path)
-    texts = [document.text for i, document in enumerate(read_shard(path)) if i not in removed]
-    table = count_lines(texts)
+    start = read_json(work / STARTS)[path.stem]
+    kept = {start + i: document.text for i, document in enumerate(read_shard(path)) if i not in removed}
+    table = count_lines(list(kept.values()), list(kept))
     save(work / "line_counts" / f"{path.stem}.npy", table)
     return int(table.shape[1])
 
 
 def clean_keys(path: Path, work: Path, lines: RepeatedLines) -> int:
     """Leave the text key of every document as it is without repeated lines."""
-    repeated = np.load(work / "repeated_keys.npy")
+    known, start = _known_lines(work, lines), read_json(work / STARTS)[path.stem]
     texts = [document.text for document in read_shard(path)]
-    cleaned = [without_repeated_lines(text, repeated, lines.run_words, lines.within_documents) for text in texts]
+    cleaned = [without_repeated_lines(text, known, lines.run_words, start + i) for i, text in enumerate(texts)]
     save(work / "clean_text_keys" / f"{path.stem}.npy", _text_keys([clean.text for clean in cleaned]))
     too_short = [i for i, clean in enumerate(cleaned) if clean.dropped and clean.num_words < lines.min_words_left]
     write_json(work / "too_short" / f"{path.stem}.json", {i: cleaned[i].num_words for i in too_short})
@@ -82,7 +85,7 @@ def write(path: Path, work: Path, out: Path, config: Dedup) -> dict[str, Any]:
     """Write the shard's kept and removed documents; returns what was counted."""
     verdicts = read_verdicts(work / "final_verdicts", path)
     num_copies = {int(i): n for i, n in read_json(work / "copies" / f"{path.stem}.json").items()}
-    repeated = np.load(work / "repeated_keys.npy")
+    known, start = _known_lines(work, config.lines), read_json(work / STARTS)[path.stem]
     kept: list[Document] = []
     removed: list[Removed] = []
     dropped: Counter[str] = Counter()
@@ -90,7 +93,7 @@ def write(path: Path, work: Path, out: Path, config: Dedup) -> dict[str, Any]:
         if i in verdicts:
             removed.append(Removed(document, *verdicts[i]))
             continue
-        cleaned = _clean(document.text, repeated, config.lines)
+        cleaned = _clean(document.text, known, config.lines, start + i)
         dropped.update(line.strip() for line in cleaned.dropped)
         notes = {"lines_removed": len(cleaned.dropped), "copies_removed": num_copies.get(i, 0)}
         metadata = document.metadata | {name: count for name, count in notes.items() if count}
@@ -127,7 +130,12 @@ def _text_keys(texts: list[str]) -> Hashes:
     return np.array([text_key(text) for text in texts], np.uint64).reshape(-1, 2)
 
 
-def _clean(text: str, repeated: Hashes, lines: RepeatedLines | None) -> Cleaned:
-    if lines is None:
-        return Cleaned(text, [], 0)
-    return without_repeated_lines(text, repeated, lines.run_words, lines.within_documents)
+def _clean(text: str, known: Known, lines: RepeatedLines | None, position: int) -> Cleaned:
+    return without_repeated_lines(text, known, lines.run_words, position) if lines else Cleaned(text, [], 0)
+
+
+def _known_lines(work: Path, lines: RepeatedLines | None) -> Known:
+    """What the pass over all lines found."""
+    copied, first_in = np.load(work / "copied_lines.npy")
+    within = lines is not None and lines.first_only != "off"
+    return Known(np.load(work / "repeated_keys.npy"), copied, first_in.astype(np.int64), within)

@@ -85,7 +85,7 @@ def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     _write_verdicts(corpus, "verdicts", verdicts)
 
     repeated, found_in = _find_repeated_lines(config, corpus, corpus.num_documents - len(verdicts))
-    if len(repeated) or (config.lines and config.lines.within_documents):
+    if len(repeated) or (config.lines and config.lines.first_only != "off"):
         verdicts |= _too_short_without_lines(config, corpus, verdicts)
         found_later = _find_copies_without_lines(config, corpus, verdicts)
         verdicts |= {copy.document.position: _verdict(copy, " without repeated lines") for copy in found_later}
@@ -155,13 +155,20 @@ def _described(
 
 
 def _find_repeated_lines(config: Dedup, corpus: Corpus, num_documents: int) -> tuple[Hashes, Indices]:
-    """The keys of repeated lines, sorted, and the number of documents each is found in."""
-    keys, found_in = np.empty(0, np.uint64), np.empty(0, np.int64)
+    """The keys of lines that are repeated somewhere, sorted, and the number of documents each is found in."""
+    starts = {path.stem: int(start) for path, start in zip(corpus.paths, corpus.starts, strict=False)}
+    write_json(corpus.work / passes.STARTS, starts)
+    keys, found_in, first = np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64)
+    too_many = 0
     if config.lines:
         corpus.map(passes.count_lines_of_kept, "lines")
         counted = [corpus.work / "line_counts" / f"{path.stem}.npy" for path in corpus.paths]
-        keys, found_in = repeated_keys(counted, limit(config.lines, num_documents))
-    passes.save(corpus.work / "repeated_keys.npy", keys)
+        too_many = limit(config.lines, num_documents)
+        more_than = 1 if config.lines.first_only == "corpus" else too_many
+        keys, found_in, first = repeated_keys(counted, more_than)
+    copied = found_in <= too_many
+    passes.save(corpus.work / "repeated_keys.npy", keys[~copied])
+    passes.save(corpus.work / "copied_lines.npy", np.stack([keys, first.astype(np.uint64)])[:, copied])
     return keys, found_in
 
 
