@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A first example may compile a kernel for seconds, and machines that test are busy.
+settings.register_profile("athanor", deadline=None)
+settings.load_profile("athanor")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -1,13 +1,15 @@
 """The documentation says what the code does."""
 
 import re
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
-from athanor.core.documents import COLUMNS, REMOVED_COLUMNS
 from athanor import reference
+from athanor.core.documents import COLUMNS, REMOVED_COLUMNS
 from athanor.pipeline.stages import STAGES
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def test_the_readme_shows_the_stages_of_the_table():

@@ -4,17 +4,12 @@ from pydoc_data import topics
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from athanor.tokenizer.bpe_train import train_merges
 from athanor.tokenizer.machine import with_slack
 from athanor.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 from athanor.tokenizer.vocabulary import Vocabulary, trained_vocabulary
 from athanor.tokenizer.word_counts import WordCounter
-
-# The first example of a test may compile a kernel for seconds.
-settings.register_profile("compiled", deadline=None)
-settings.load_profile("compiled")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ class Training:
 
     num_steps: int = 100
     """Optimizer steps, unless `max_epochs` ends training first."""
-    max_epochs: float = 2.0
+    max_epochs: float = 1.0
     """Passes over the rows after which training ends even if steps are left."""
     batch_size: int = 8
     """Rows per optimizer step."""
@@ -146,6 +146,8 @@ class RewardModel(Training):
 
     num_steps: int = 225
     """Optimizer steps, unless `max_epochs` ends training first."""
+    lr_peak: float = 2e-4
+    """Peak of AdamW's learning rate."""
     split: Literal["proxy", "gold"] = "proxy"
     """Which preferences it learns from."""
     loss: Literal["bradley_terry", "binary"] = "bradley_terry"
