@@ -19,7 +19,7 @@ from athanor.core.config import to_dict
 from athanor.core.tracker import read_metrics
 from athanor.model import convert
 from athanor.posttrain import compare, dpo, ppo, preferences, reward_model, sft
-from athanor.posttrain.config import AdaptiveKL, Compare, Dpo, Ppo, Preferences, RewardModel, Sft
+from athanor.posttrain.config import Compare, Dpo, Ppo, Preferences, RewardModel, Sft
 from athanor.train import checkpoint
 
 from .conftest import folder_bytes
@@ -184,7 +184,7 @@ STEPS: dict[str, tuple[Any, Any, dict[str, str]]] = {
     "ppo": (ppo, PPO, {"model": "sft"}),
     "ppo_own_critic": (
         ppo,
-        replace(PPO, value_network="own", kl_penalty=AdaptiveKL(target=0.1), kl_estimator="k3", whiten_rewards=True),
+        replace(PPO, value_network="own", kl_target=0.1, kl_estimator="k3", whiten_rewards=True),
         {"model": "sft"},
     ),
 }
@@ -269,6 +269,16 @@ def test_a_reward_of_ending_teaches_to_end(made: dict[str, Path], tmp_path: Path
     metrics = ppo.run(config, inputs, tmp_path)
     assert metrics["first_update"]["ends"] < 0.3
     assert metrics["ends"] > 0.6
+
+
+def test_an_adaptive_coefficient_falls_while_the_kl_is_below_its_target(made: dict[str, Path], tmp_path: Path) -> None:
+    inputs = {"model": made["sft"], "reward_model": made["reward_model"], "conversations": made["conversations"]}
+    config = replace(PPO, kl_target=50.0, kl_horizon=8, lr_peak=1e-6)
+    metrics = ppo.run(config, inputs, tmp_path)
+    gain = PPO.batch_size / 8
+    assert metrics["kl_coefficient"] == pytest.approx(PPO.kl_coefficient * (1 - 0.2 * gain) ** PPO.num_updates)
+    with pytest.raises(ValueError, match="kl_horizon is not used"):
+        Ppo(kl_horizon=8)
 
 
 def test_too_little_data_is_named(base: Path, tmp_path: Path) -> None:

@@ -198,25 +198,6 @@ class Dpo(Training):
 
 
 @dataclass(frozen=True)
-class FixedKL:
-    """A penalty on the KL to the reference that keeps its weight."""
-
-    coefficient: float = 0.05
-
-
-@dataclass(frozen=True)
-class AdaptiveKL:
-    """A penalty whose weight follows the KL it sees (Ziegler et al. 2019)."""
-
-    target: float
-    """KL per answer, in nats, to stay near."""
-    initial: float = 0.05
-    """Weight of the penalty in the first update."""
-    horizon: int = 2000
-    """Episodes over which a steady error changes the weight by a factor of about 1.2."""
-
-
-@dataclass(frozen=True)
 class Ppo:
     """Proximal policy optimisation from the SFT model against a reward model."""
 
@@ -252,8 +233,12 @@ class Ppo:
     """Worth of a reward one token later."""
     gae_lambda: float = 0.95
     """How far advantages look ahead: 0 one token, 1 the whole answer."""
-    kl_penalty: FixedKL | AdaptiveKL = FixedKL()
-    """What a nat of divergence from the SFT model costs."""
+    kl_coefficient: float = 0.05
+    """What a nat of divergence from the SFT model costs, in deviations of the score."""
+    kl_target: float | None = None
+    """KL per answer, in nats, that the coefficient is adapted to (Ziegler et al. 2019); none: it stays as it is."""
+    kl_horizon: int | None = None
+    """Episodes over which a steady error changes the coefficient by about 1.2; none: 2000. With kl_target only."""
     kl_estimator: Literal["k1", "k3"] = "k1"
     """k1 may be negative for one token, k3 never is; both are unbiased."""
     missing_end_penalty: float = 1.0
@@ -279,6 +264,8 @@ class Ppo:
         for name in ("num_updates", "batch_size", "num_epochs", "num_minibatches", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.kl_horizon is not None and self.kl_target is None:
+            raise ValueError("kl_horizon is not used while the KL coefficient is fixed; set kl_target or leave it out")
         if self.batch_size % self.num_minibatches:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of num_minibatches {self.num_minibatches}"

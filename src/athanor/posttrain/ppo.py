@@ -34,7 +34,7 @@ from athanor.posttrain.advantages import (
     token_rewards,
     whiten,
 )
-from athanor.posttrain.config import AdaptiveKL, FixedKL, Ppo
+from athanor.posttrain.config import Ppo
 from athanor.posttrain.flat import completion_hidden_states, device_of, log_probabilities, padded
 from athanor.posttrain.kl import adapted_kl_coefficient, kl_estimate
 from athanor.posttrain.messages import batch_of, micro_batches, read_rows
@@ -60,6 +60,7 @@ from athanor.train.schedule import rate
 
 PROMPTS = "preference.jsonl"  # of the conversations: the prompts DPO's pairs are made from too
 LR_FLOOR = 0.1  # share of the peak left in the last update: with few updates none is to be wasted
+DEFAULT_HORIZON = 2000  # episodes; Ziegler et al. (2019) take 10,000 for runs of two million
 RECENT = 0.2  # share of the updates, at the end, over which the step's metrics are means
 
 
@@ -167,7 +168,6 @@ def begin(config: Ppo, policy: Transformer, folder: Path) -> State:
     """The state before the first update."""
     trunk = load_policy(folder, config.precision, config.threads)[0] if config.value_network == "own" else None
     critic = Critic(policy.config.d_model, trunk, device_of(policy))
-    penalty = config.kl_penalty
     return State(
         policy,
         critic,
@@ -177,7 +177,7 @@ def begin(config: Ppo, policy: Transformer, folder: Path) -> State:
                 critic, AdamW(lr_peak=config.lr_peak, head_lr_peak=config.value_lr_peak, weight_decay=0.0), None
             ),
         },
-        penalty.coefficient if isinstance(penalty, FixedKL) else penalty.initial,
+        config.kl_coefficient,
     )
 
 
@@ -201,11 +201,9 @@ def one_update(
         state.score_deviation = max(float(scores_B.std(correction=0)), 1e-6)
     batch, reported = learnable(config, state, reference, episodes, scores_B)
     learned = learn(config, state, batch, update)
-    if isinstance(config.kl_penalty, AdaptiveKL):
-        gain = len(episodes) / config.kl_penalty.horizon
-        state.kl_coefficient = adapted_kl_coefficient(
-            state.kl_coefficient, reported["kl"], config.kl_penalty.target, gain
-        )
+    if config.kl_target is not None:
+        gain = len(episodes) / (config.kl_horizon or DEFAULT_HORIZON)
+        state.kl_coefficient = adapted_kl_coefficient(state.kl_coefficient, reported["kl"], config.kl_target, gain)
     num_tokens = sum(len(episode.completion) for episode in episodes)
     return {
         **reported,
