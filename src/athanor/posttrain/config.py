@@ -34,6 +34,7 @@ class Instructions:
     pages_outside_mixture: Literal["skip", "train"] = "skip"
     """What to do with pages of the crawl that the data steps removed."""
     seed: int = 0
+    """Of the hashes that choose pages, splits and phrasings."""
     workers: int = field(default=2, metadata={"runtime": True})
     """Processes that read pages; changes the speed, never the result."""
 
@@ -279,8 +280,10 @@ class Compare:
     num_prompts: int = 64
     """Held-out prompts, answered by every checkpoint."""
     max_new_tokens: int = 80
+    """Longest answer."""
     num_samples: int = 16
     """Prompts whose answers are kept side by side in samples.jsonl."""
     seed: int = 0
+    """Of the samples, the same for every model."""
     threads: int | None = field(default=None, metadata={"runtime": True})
     """Processor threads; none: one per physical core."""
