@@ -208,8 +208,13 @@ _visiblename = pydoc.visiblename
 
 
 def _is_visible(name: str, all: Any = None, obj: object = None) -> bool:
-    """pydoc.visiblename, except for the annotations that Python adds to a class when somebody first looks."""
-    return name != "__annotations__" and bool(_visiblename(name, all, obj))
+    """pydoc.visiblename, except for the annotations that Python adds to a class when somebody first looks.
+
+    Where looking fails (classes made in C), pydoc shortens the class to a line, as it would without us.
+    """
+    if name == "__annotations__" and hasattr(obj, name):
+        return False
+    return bool(_visiblename(name, all, obj))
 
 
 _shorten = pydoc.cram
