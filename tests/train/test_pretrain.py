@@ -19,12 +19,12 @@ from athanor.core.artifact import read_jsonl
 from athanor.core.tracker import read_metrics
 from athanor.model.config import Shape
 from athanor.train import pretrain
-from athanor.train.config import AdamW, Fit, Muon, Pretrain, Schedule
+from athanor.train.config import AdamW, Muon, Pretrain, PretrainFit, Schedule
 
 SHAPE = Shape(context_length=32, num_layers=2, d_model=32, d_ff=64, num_heads=2, num_kv_heads=1, head_width=16)
 CONFIG = Pretrain(
     shape=SHAPE,
-    fit=Fit(
+    fit=PretrainFit(
         num_steps=60,
         adamw=AdamW(lr_peak=1e-2, embedding_lr_peak=0.1),
         muon=Muon(),

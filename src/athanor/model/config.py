@@ -13,17 +13,17 @@ class Shape:
 
     context_length: int = 256
     """Longest sequence seen in training, in tokens."""
-    num_layers: int = 6
+    num_layers: int = 4
     """Blocks of attention and feed-forward layer."""
-    d_model: int = 256
+    d_model: int = 192
     """Width of the residual stream."""
-    d_ff: int = 704
+    d_ff: int = 512
     """Width inside the SwiGLU feed-forward layer; about 8/3 of d_model keeps the usual share of parameters."""
     num_heads: int = 4
     """Query heads."""
-    num_kv_heads: int = 4
+    num_kv_heads: int = 2
     """Key and value heads; a divisor of num_heads, smaller for grouped-query attention."""
-    head_width: int = 64
+    head_width: int = 48
     """Width of one head; even, because rotary positions turn pairs."""
     rope_theta: float = 10_000.0
     """Base of the rotary wavelengths."""

@@ -101,24 +101,40 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class PretrainFit(Fit):
+    """The run of a new model; the defaults are those of the quickstart, see docs/06-pretraining.md."""
+
+    num_steps: int = 1800
+    """Optimizer steps."""
+    adamw: AdamW = field(
+        default_factory=lambda: AdamW(lr_peak=3e-3, embedding_lr_peak=0.2, head_lr_peak=5e-3, weight_decay=0.0)
+    )
+    """Optimizer of embedding, output layer and gains, and of everything where there is no Muon."""
+    muon: Muon | None = field(default_factory=Muon)
+    """Optimizer of the matrices inside the blocks; none: AdamW takes them as well."""
+    schedule: Schedule = field(default_factory=lambda: Schedule(warmup_share=0.0, decay_share=0.65, floor=0.05))
+    """Learning rate over the steps."""
+
+
+@dataclass(frozen=True)
 class Pretrain:
     """Training of a language model on token datasets."""
 
     shape: Shape = field(default_factory=Shape)
     """Depth and widths of the model."""
-    fit: Fit = field(default_factory=Fit)
+    fit: PretrainFit = field(default_factory=PretrainFit)
     """Steps, optimizer, precision."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Sequences of context_length tokens in one optimizer step."""
-    micro_batch_size: int = 16
+    micro_batch_size: int = 8
     """Sequences computed at once by one process; smaller needs less memory, the sum is the same."""
-    high_quality_share: float = 0.5
+    high_quality_share: float = 0.25
     """Share of the sequences of the decay phase taken from the high-quality dataset."""
-    validation_steps: int = 200
+    validation_steps: int = 300
     """Steps between two measurements on validation text."""
     validation_tokens: int = 32_768
     """Validation tokens of a measurement on the way; the last one takes all."""
-    sample_steps: int = 500
+    sample_steps: int = 300
     """Steps between two sets of samples."""
     sample_prompts: tuple[str, ...] = ("The", "A function that")
     """Beginnings of the samples kept during training."""
