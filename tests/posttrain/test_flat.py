@@ -11,7 +11,7 @@ from athanor.model import convert
 from athanor.model.transformer import Transformer
 from athanor.posttrain import flat, losses
 from athanor.posttrain.messages import Conversation, Pair
-from athanor.posttrain.sft import held_out_loss, sft_shares
+from athanor.posttrain.sft import held_out_loss, sft_parts
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,8 @@ def test_scores_of_single_sequences_equal_those_of_pairs(fidelity, pairs):
 @pytest.mark.parametrize("micro_batch_tokens", [1000, 20, 1])
 def test_sft_loss_and_gradient_equal_trl_however_the_batch_is_cut(oracles, policy, conversations, micro_batch_tokens):
     total = 0.0
-    for share in sft_shares(policy, conversations, micro_batch_tokens):
+    for part in sft_parts(policy, conversations, micro_batch_tokens):
+        share = part()
         share.loss.backward()
         total += share.loss.item()
     expected = oracles["sft"]
@@ -133,7 +134,7 @@ def test_completion_token_log_probabilities_equal_trl(oracles, policy):
 
 def test_a_batch_with_every_label_masked_is_an_error(policy):
     with pytest.raises(ValueError, match="every label is masked"):
-        list(sft_shares(policy, [Conversation([1, 5, 6], [False] * 3)], 100))
+        list(sft_parts(policy, [Conversation([1, 5, 6], [False] * 3)], 100))
 
 
 def test_padding_keeps_every_number_in_its_row():

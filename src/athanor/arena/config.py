@@ -18,6 +18,7 @@ class WinRate:
     resamples: int = 200
     """Bootstrap resamples of pages behind each interval."""
     seed: int = 0
+    """Of the choice of prompts and of the bootstrap."""
     threads: int | None = field(default=None, metadata={"runtime": True})
     """CPU threads; None lets PyTorch choose."""
 

@@ -55,8 +55,10 @@ class Manifest:
     """ISO 8601, UTC."""
     ended: str
     seconds: float
-    """Time worked on the result, all attempts together."""
+    """Of the attempt that finished."""
     peak_memory_bytes: int
+    cpu_seconds: float = 0.0
+    """User and system time of the attempt that finished, its finished child processes included."""
     attempts: int = 1
     """How many times the step was started before it finished."""
     input_folders: dict[str, str] = field(default_factory=dict)

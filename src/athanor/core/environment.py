@@ -57,6 +57,12 @@ def peak_memory_bytes() -> int:
     return max(usages) * unit
 
 
+def cpu_seconds() -> float:
+    """User and system time of this process and its finished children."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def without_secrets(argv: list[str]) -> list[str]:
     """`argv` with the value of every option that sounds like a secret masked."""
     shown, hide = [], False

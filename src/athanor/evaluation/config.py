@@ -38,5 +38,6 @@ class ResponseLoss:
     resamples: int = 1000
     """Bootstrap resamples of pages behind each interval."""
     seed: int = 0
+    """Of the choice of prompts and of the bootstrap."""
     threads: int | None = field(default=None, metadata={"runtime": True})
     """CPU threads; None lets PyTorch choose."""

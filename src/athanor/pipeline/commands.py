@@ -19,7 +19,7 @@ from athanor.pipeline.step import Step, differences
 
 Settings = Annotated[
     tuple[str, ...],
-    tyro.conf.arg(name="set", metavar="STEP.FIELD=VALUE", help="Lay a value over the recipe; may be given often."),
+    tyro.conf.arg(name="set", metavar="STEP.FIELD=VALUE"),
     tyro.conf.UseAppendAction,
 ]
 
@@ -31,6 +31,7 @@ class Run:
     recipe: Path = Path("recipes/quickstart.yaml")
     """The recipe, a YAML file."""
     settings: Settings = ()
+    """Lay a value over the recipe, as --set STEP.FIELD=VALUE; may be given often."""
     until: str | None = None
     """Stop after this step; it and all it needs are brought up to date."""
     only: str | None = None
@@ -48,6 +49,7 @@ class Status:
     recipe: Path = Path("recipes/quickstart.yaml")
     """The recipe, or the folder of a run (the recipe it last ran with)."""
     settings: Settings = ()
+    """Lay a value over the recipe, as --set STEP.FIELD=VALUE; may be given often."""
     runs: Path = Path("runs")
     """Folder of all runs."""
 
@@ -59,6 +61,7 @@ class Why:
     words: tuple[str, ...]
     """The step to explain, optionally after a recipe or the folder of a run: [RECIPE] STEP."""
     settings: Settings = ()
+    """Lay a value over the recipe, as --set STEP.FIELD=VALUE; may be given often."""
     runs: Path = Path("runs")
     """Folder of all runs."""
 
@@ -78,6 +81,7 @@ class Gc:
     recipe: Path = Path("recipes/quickstart.yaml")
     """The recipe whose results are kept, or the folder of a run."""
     settings: Settings = ()
+    """Lay a value over the recipe, as --set STEP.FIELD=VALUE; may be given often."""
     yes: bool = False
     """Delete; without it the results that would be deleted are only listed."""
     runs: Path = Path("runs")

@@ -58,6 +58,7 @@ def execute(folder: Path) -> Manifest | None:
         ended=_now(),
         seconds=round(time.monotonic() - start, 3),
         peak_memory_bytes=environment.peak_memory_bytes(),
+        cpu_seconds=round(environment.cpu_seconds(), 3),
         attempts=history["attempts"],
     )
     write_manifest(folder, manifest)

@@ -55,7 +55,7 @@ class Training:
     """Passes over the rows after which training ends even if steps are left."""
     batch_size: int = 8
     """Rows per optimizer step."""
-    micro_batch_tokens: int = 2048
+    micro_batch_tokens: int = 1024
     """Tokens of one forward pass; a batch is cut into as many passes as it needs."""
     lr_peak: float = 3e-4
     """Peak of AdamW's learning rate."""
@@ -210,7 +210,7 @@ class Ppo:
     """Passes over the episodes of an update."""
     num_minibatches: int = 2
     """Optimizer steps per pass."""
-    micro_batch_tokens: int = 4096
+    micro_batch_tokens: int = 1024
     """Tokens of one forward pass."""
     max_new_tokens: int = 80
     """Longest answer."""

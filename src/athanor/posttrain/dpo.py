@@ -7,6 +7,7 @@ its log-ratio to the reference.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from athanor.posttrain.losses import dpo_loss
 from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
 from athanor.posttrain.model_folder import checkpoint_steps, load_policy, save_policy
 from athanor.posttrain.reward_model import wilson_interval
-from athanor.train.trainer import Share, fit
+from athanor.train.gradients import Part, Share
+from athanor.train.trainer import fit
 
 
 def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -40,18 +42,18 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     settings = config.fit(len(train))
     kept_steps = checkpoint_steps(settings.num_steps, config.num_checkpoints)
 
-    def shares(step: int) -> Iterator[Share]:
+    def parts(step: int) -> Iterator[Part]:
         batch = batch_of(step, len(train), config.batch_size, config.seed)
         sizes = [train[i].num_tokens for i in batch]
         for part in micro_batches(batch, sizes, config.micro_batch_tokens):
-            yield _share(model, [train[i] for i in part], reference_P2[part], config, len(batch))
+            yield partial(_share, model, [train[i] for i in part], reference_P2[part], config, len(batch))
 
     def after_step(done: int) -> dict[str, float]:
         if done in kept_steps:
             save_policy(model, inputs["model"], out / "checkpoints" / str(done))
         return {}
 
-    fitted = fit(model, shares, settings, out, after_step=after_step, label="dpo")
+    fitted = fit(model, parts, settings, out, after_step=after_step, label="dpo")
     ratios_P2 = log_probabilities(model, held_out, config.micro_batch_tokens) - held_out_reference_P2
     right = (ratios_P2[:, 0] > ratios_P2[:, 1]).float()
     save_policy(model, inputs["model"], out)

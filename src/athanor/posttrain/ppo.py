@@ -13,13 +13,14 @@ before it and its number alone, so a killed run continues to the same bytes.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from athanor.core import console
 from athanor.core.artifact import WORK
@@ -53,6 +54,7 @@ from athanor.tokenizer.chat_template import encode_prompt
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train import checkpoint
 from athanor.train.config import AdamW, Schedule
+from athanor.train.gradients import Share, add_gradients
 from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.schedule import rate
 
@@ -252,7 +254,7 @@ def learn(config: Ppo, state: State, batch: Batch, update: int) -> dict[str, flo
     parameters = [p for m in (state.policy, state.critic) for p in m.parameters() if p.requires_grad]
     logged: list[dict[str, float]] = []
     for rows in _minibatches(config, len(batch.episodes), update):
-        numbers = _add_gradients(config, state, batch, rows)
+        numbers = _add_gradients(config, state, batch, rows, parameters)
         if config.max_policy_kl is not None and numbers["policy_kl"] > config.max_policy_kl:
             for parameter in parameters:
                 parameter.grad = None
@@ -274,12 +276,14 @@ def _minibatches(config: Ppo, num_episodes: int, update: int) -> Iterator[list[i
             yield order[start : start + size]
 
 
-def _add_gradients(config: Ppo, state: State, batch: Batch, rows: list[int]) -> dict[str, float]:
+def _add_gradients(
+    config: Ppo, state: State, batch: Batch, rows: list[int], parameters: Sequence[nn.Parameter]
+) -> dict[str, float]:
     """Gradients of the minibatch's mean loss over its tokens, added over forward passes; the numbers beside it."""
     sizes = [batch.episodes[i].num_tokens for i in rows]
     total = sum(len(batch.episodes[i].completion) for i in rows)
-    sums: dict[str, float] = {}
-    for part in micro_batches(rows, sizes, config.micro_batch_tokens):
+
+    def share_of(part: list[int]) -> Share:
         episodes = [batch.episodes[i] for i in part]
         lengths = [len(episode.completion) for episode in episodes]
         answers = completions(episodes)
@@ -297,21 +301,25 @@ def _add_gradients(config: Ppo, state: State, batch: Batch, rows: list[int]) -> 
         )
         policy_loss = losses.policy_loss(new_BT, old_BT, advantages_BT, mask_BT, config.clip)
         value_loss = losses.value_loss(values_BT, old_values_BT, returns_BT, mask_BT, config.value_clip)
-        share = sum(lengths) / total
-        torch.autograd.backward((policy_loss + config.value_weight * value_loss) * share)
         with torch.no_grad():
-            policy_kl = masked_mean(kl_estimate(old_BT, new_BT, "k3"), mask_BT)
-            clipped = losses.clip_fraction(new_BT, old_BT, advantages_BT, mask_BT, config.clip)
-            value_clipped = losses.value_clip_fraction(values_BT, old_values_BT, returns_BT, mask_BT, config.value_clip)
-        for name, number in {
-            "policy_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
-            "policy_kl": policy_kl,
-            "clip_fraction": clipped,
-            "value_clip_fraction": value_clipped,
-        }.items():
-            sums[name] = sums.get(name, 0.0) + float(number) * share
-    return sums
+            numbers = {
+                "policy_loss": policy_loss,
+                "value_loss": value_loss,
+                "policy_kl": masked_mean(kl_estimate(old_BT, new_BT, "k3"), mask_BT),
+                "clip_fraction": losses.clip_fraction(new_BT, old_BT, advantages_BT, mask_BT, config.clip),
+                "value_clip_fraction": losses.value_clip_fraction(
+                    values_BT, old_values_BT, returns_BT, mask_BT, config.value_clip
+                ),
+            }
+        share = sum(lengths) / total
+        return Share(
+            (policy_loss + config.value_weight * value_loss) * share,
+            sum(sizes),
+            {name: float(number) * share for name, number in numbers.items()},
+        )
+
+    parts = micro_batches(rows, sizes, config.micro_batch_tokens)
+    return add_gradients([partial(share_of, part) for part in parts], parameters).numbers
 
 
 def read_prompts(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[list[int]], int]:

@@ -8,6 +8,7 @@ beside what the rule "the longer answer" gets on the same pairs, for all and for
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,7 +24,8 @@ from athanor.posttrain.losses import binary_loss, bradley_terry_loss
 from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
 from athanor.posttrain.model_folder import load_policy, save_reward_model
 from athanor.posttrain.preferences import length_rule
-from athanor.train.trainer import Share, fit
+from athanor.train.gradients import Part, Share
+from athanor.train.trainer import fit
 
 NORMAL_95 = 1.959963984540054
 
@@ -59,15 +61,18 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
     scorer = Scorer(trunk, config.seed)
     settings = config.fit(len(train))
 
-    def shares(step: int) -> Iterator[Share]:
+    def share_of(part: Sequence[Pair], batch_size: int) -> Share:
+        scores_P2 = scorer(part)
+        loss = loss_of(scores_P2, config) * (len(part) / batch_size)
+        accuracy = float((scores_P2[:, 0] > scores_P2[:, 1]).float().sum()) / batch_size
+        return Share(loss, sum(pair.num_tokens for pair in part), {"training_accuracy": accuracy})
+
+    def parts(step: int) -> Iterator[Part]:
         batch = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
         for part in micro_batches(batch, [pair.num_tokens for pair in batch], config.micro_batch_tokens):
-            scores_P2 = scorer(part)
-            loss = loss_of(scores_P2, config) * (len(part) / len(batch))
-            accuracy = float((scores_P2[:, 0] > scores_P2[:, 1]).float().sum()) / len(batch)
-            yield Share(loss, sum(pair.num_tokens for pair in part), {"training_accuracy": accuracy})
+            yield partial(share_of, part, len(batch))
 
-    fitted = fit(scorer, shares, settings, out, label=f"reward model ({config.split})")
+    fitted = fit(scorer, parts, settings, out, label=f"reward model ({config.split})")
     trunk.compute_dtype = torch.float32
     scores_P2 = score_pairs(scorer, held_out, config.micro_batch_tokens)
     write_jsonl(

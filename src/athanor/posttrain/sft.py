@@ -7,6 +7,7 @@ end to end and none sees another. A batch with nothing to learn is an error, nev
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from athanor.posttrain.flat import hidden_states
 from athanor.posttrain.messages import Conversation, batch_of, micro_batches, read_conversations
 from athanor.posttrain.model_folder import load_policy, save_policy
 from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.train.gradients import Part, Share
 from athanor.train.loss import cross_entropy
-from athanor.train.trainer import Share, fit
+from athanor.train.trainer import fit
 
 
 def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -38,16 +40,16 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     before = _before(config, model, tokenizer, data, held_out, out / WORK / "before.json")
     settings = config.fit(len(train))
 
-    def shares(step: int) -> Iterator[Share]:
+    def parts(step: int) -> Iterator[Part]:
         rows = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
-        return sft_shares(model, rows, config.micro_batch_tokens)
+        return sft_parts(model, rows, config.micro_batch_tokens)
 
     def after_step(done: int) -> dict[str, float]:
         if not held_out or (done % config.evaluate_every and done != settings.num_steps):
             return {}
         return {"held_out_loss": held_out_loss(model, held_out, config.micro_batch_tokens)}
 
-    fitted = fit(model, shares, settings, out, after_step=after_step, label="sft")
+    fitted = fit(model, parts, settings, out, after_step=after_step, label="sft")
     model.compute_dtype = torch.float32
     after = _answers(config, model, tokenizer, data)
     write_jsonl(out / "samples.jsonl", _samples(config, data, before["answers"], after, settings.num_steps))
@@ -67,18 +69,21 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     }
 
 
-def sft_shares(model: Transformer, rows: Sequence[Conversation], micro_batch_tokens: int) -> Iterator[Share]:
-    """The losses of one batch's forward passes, which add up to its mean over completion tokens.
+def sft_parts(model: Transformer, rows: Sequence[Conversation], micro_batch_tokens: int) -> Iterator[Part]:
+    """One batch's forward passes, whose losses add up to its mean over completion tokens.
 
     Raises ValueError where the loss mask leaves nothing in the whole batch.
     """
     total = sum(row.num_completion_tokens for row in rows)
     if total == 0:
         raise ValueError(f"no token of these {len(rows)} conversations is in the loss: every label is masked")
+
+    def share_of(part: Sequence[Conversation]) -> Share:
+        return Share(_summed_loss(model, part) / total, sum(len(row.tokens) for row in part))
+
     for part in micro_batches(rows, [len(row.tokens) for row in rows], micro_batch_tokens):
-        num_tokens = sum(len(row.tokens) for row in part)
         if any(row.num_completion_tokens for row in part):
-            yield Share(_summed_loss(model, part) / total, num_tokens)
+            yield partial(share_of, part)
 
 
 @torch.no_grad()

@@ -11,10 +11,12 @@ processes share each batch.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from athanor.core import console
 from athanor.core.artifact import WORK, read_jsonl, write_jsonl
@@ -26,13 +28,14 @@ from athanor.tokenizer.token_shards import TokenDataset
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train import parallel
 from athanor.train.config import Pretrain
+from athanor.train.gradients import Part, Share
 from athanor.train.loader import Batches, Source
 from athanor.train.loss import cross_entropy
 from athanor.train.model_folder import write_model_folder
 from athanor.train.precision import compute_dtype, training_device, use_threads
 from athanor.train.samples import continuation
 from athanor.train.schedule import first_decay_step
-from athanor.train.trainer import Share, fit
+from athanor.train.trainer import fit
 from athanor.train.validation import validate
 
 
@@ -66,7 +69,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         started = time.monotonic()
         fitted = fit(
             model,
-            _shares(model, batches, config.micro_batch_size, world),
+            _parts(model, batches, config.micro_batch_size, world),
             config.fit,
             out,
             after_step=after_step,
@@ -126,23 +129,24 @@ def _batches(config: Pretrain, tokens: Path, tokenizer: Tokenizer) -> Batches:
     return Batches(train, good, config.batch_size, good_rows if good else 0, first_decay)
 
 
-def _shares(
+def _parts(
     model: Transformer, batches: Batches, micro_batch_size: int, world: parallel.World
-) -> Callable[[int], Iterator[Share]]:
+) -> Callable[[int], Iterator[Part]]:
     """The function from a step to this process's micro-batches of it."""
     device = model.embedding.weight.device
 
-    def shares(step: int) -> Iterator[Share]:
+    def share_of(row: Tensor, weight: Tensor) -> Share:
+        hidden = model(row[:, :-1], causal(len(row), row.shape[1] - 1, device))
+        loss = cross_entropy(hidden.flatten(0, 1), model.head_weight, row[:, 1:].flatten(), weight)
+        return Share(loss, num_tokens=weight.numel())
+
+    def parts(step: int) -> Iterator[Part]:
         rows, weights = (torch.from_numpy(part[world.rank :: world.size]) for part in batches.batch(step))
         for row, weight in zip(*(torch.split(part, micro_batch_size) for part in (rows, weights)), strict=True):
-            if not weight.any():
-                continue  # rows of padding alone, which end an epoch
-            row, weight = row.to(device), weight.to(device).flatten()
-            hidden = model(row[:, :-1], causal(len(row), row.shape[1] - 1, device))
-            loss = cross_entropy(hidden.flatten(0, 1), model.head_weight, row[:, 1:].flatten(), weight)
-            yield Share(loss, num_tokens=weight.numel())
+            if weight.any():  # else rows of padding alone, which end an epoch
+                yield partial(share_of, row.to(device), weight.to(device).flatten())
 
-    return shares
+    return parts
 
 
 def _write_samples(model: Transformer, tokenizer: Tokenizer, config: Pretrain, folder: Path, step: int) -> None:

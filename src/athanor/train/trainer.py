@@ -12,32 +12,21 @@ anywhere ends with the same bytes as one that was not.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from athanor.core import console
 from athanor.core.artifact import WORK
 from athanor.core.tracker import Tracker, read_metrics
 from athanor.train import checkpoint, parallel
 from athanor.train.config import Fit
+from athanor.train.gradients import Part, add_gradients
 from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.precision import make_repeatable, multiplies_bfloat16
 from athanor.train.schedule import rate
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one micro-batch adds to a step: the shares of a step's losses add up to its loss."""
-
-    loss: Tensor
-    """A scalar with its graph, divided by the size of the whole batch, not of the micro-batch."""
-    num_tokens: int
-    """Tokens computed, for the throughput."""
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    """More to log; added up over the shares of a step like the loss."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Fitted:
 
 def fit(
     model: nn.Module,
-    shares: Callable[[int], Iterable[Share]],
+    parts: Callable[[int], Iterable[Part]],
     settings: Fit,
     out: Path,
     *,
@@ -67,10 +56,10 @@ def fit(
 ) -> Fitted:
     """Train `model` in place for `settings.num_steps` steps, continuing an earlier attempt in `out`.
 
-    `shares(step)` gives the micro-batches of step 0, 1, ... of this process; it must depend on the step
-    alone. `after_step(steps_done)` is called after every step and returns more numbers for its row of
-    `metrics.jsonl`; what it writes must bear being written again. Raises ValueError where the loss is no
-    longer a finite number.
+    `parts(step)` gives the micro-batches of step 0, 1, ... of this process, as functions that compute their
+    share of the loss; it must depend on the step alone. `after_step(steps_done)` is called after every step
+    and returns more numbers for its row of `metrics.jsonl`; what it writes must bear being written again.
+    Raises ValueError where the loss is no longer a finite number.
     """
     make_repeatable()
     world = world or parallel.World()
@@ -88,7 +77,7 @@ def fit(
         with console.progress(label, settings.num_steps, "steps") as progress:
             progress.update(first_step)
             for step in range(first_step, settings.num_steps):
-                numbers, step_tokens = _gradients(shares(step), parameters, world)
+                numbers, step_tokens = _gradients(parts(step), parameters, world)
                 _check_finite(numbers["loss"], step, settings)
                 num_tokens += step_tokens
                 losses.append(numbers["loss"])
@@ -125,22 +114,17 @@ def fit(
 
 
 def _gradients(
-    shares: Iterable[Share], parameters: list[nn.Parameter], world: parallel.World
+    parts: Iterable[Part], parameters: list[nn.Parameter], world: parallel.World
 ) -> tuple[dict[str, float], int]:
-    """Add the gradients of all shares, of all processes; the numbers to log and the tokens computed."""
-    sums: dict[str, float] = {"loss": 0.0}
-    num_tokens = 0
-    for share in shares:
-        torch.autograd.backward(share.loss)
-        num_tokens += share.num_tokens
-        for name, number in {"loss": float(share.loss.detach()), **share.numbers}.items():
-            sums[name] = sums.get(name, 0.0) + number
-    if world.size > 1:
-        parallel.add_gradients(parameters, world)
-        flat = torch.tensor([float(num_tokens), *sums.values()], dtype=torch.float64, device=parameters[0].device)
-        added = parallel.add_numbers(flat, world).tolist()
-        num_tokens, sums = int(added[0]), dict(zip(sums, added[1:], strict=True))
-    return sums, num_tokens
+    """Add the gradients of all parts, of all processes; the numbers to log and the tokens computed."""
+    added = add_gradients(parts, parameters)
+    if world.size == 1:
+        return added.numbers, added.num_tokens
+    parallel.add_gradients(parameters, world)
+    numbers = [float(added.num_tokens), *added.numbers.values()]
+    flat = torch.tensor(numbers, dtype=torch.float64, device=parameters[0].device)
+    num_tokens, *sums = parallel.add_numbers(flat, world).tolist()
+    return dict(zip(added.numbers, sums, strict=True)), int(num_tokens)
 
 
 def _check_finite(loss: float, step: int, settings: Fit) -> None:
