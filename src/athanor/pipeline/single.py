@@ -29,7 +29,7 @@ from athanor.pipeline.stages import KINDS, Kind, imported
 class CrawlSite:
     """Options of `athanor crawl site`."""
 
-    site: tyro.conf.OmitArgPrefixes[Site]
+    site: Annotated[Site, tyro.conf.arg(name="")]
     out: Path = Path("pages")
     """Folder for the WARC files."""
 
@@ -38,7 +38,7 @@ class CrawlSite:
 class CrawlCommonCrawl:
     """Options of `athanor crawl common-crawl`."""
 
-    common_crawl: tyro.conf.OmitArgPrefixes[CommonCrawl] = field(default_factory=CommonCrawl)
+    common_crawl: Annotated[CommonCrawl, tyro.conf.arg(name="")] = field(default_factory=CommonCrawl)
     out: Path = Path("pages")
     """Folder for the WARC files."""
 
@@ -72,8 +72,9 @@ def options_of_kind(name: str) -> Any:
     if "*" in kind.optional_inputs:
         more = "Further inputs as NAME=FOLDER."
         fields.append(("inputs", Annotated[tuple[str, ...], tyro.conf.arg(help=more, metavar="NAME=FOLDER")], ()))
-    flat: Any = tyro.conf.OmitArgPrefixes
-    fields.append(("config", flat[config], field(default_factory=config)))
+    annotated: Any = Annotated
+    flat = annotated[config, tyro.conf.arg(name="")]  # its own fields without a prefix, nested ones with theirs
+    fields.append(("config", flat, field(default_factory=config)))
     fields.sort(key=lambda entry: len(entry))  # those without a default come first
     return make_dataclass("Options", fields, namespace={"kind": kind, "__doc__": kind.summary}, frozen=True)
 
