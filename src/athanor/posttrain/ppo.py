@@ -303,8 +303,8 @@ def _add_gradients(
         value_loss = losses.value_loss(values_BT, old_values_BT, returns_BT, mask_BT, config.value_clip)
         with torch.no_grad():
             numbers = {
-                "policy_loss": policy_loss,
-                "value_loss": value_loss,
+                "policy_loss": policy_loss.detach(),
+                "value_loss": value_loss.detach(),
                 "policy_kl": masked_mean(kl_estimate(old_BT, new_BT, "k3"), mask_BT),
                 "clip_fraction": losses.clip_fraction(new_BT, old_BT, advantages_BT, mask_BT, config.clip),
                 "value_clip_fraction": losses.value_clip_fraction(
