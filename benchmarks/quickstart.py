@@ -15,15 +15,15 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from side_by_side import arguments, machine
+from side_by_side import arguments, machine, versions_of
 
 from athanor.core.artifact import Manifest, read_manifest
-from athanor.core.environment import library_versions
 from athanor.pipeline.recipe import load_recipe
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "quickstart.yaml"
 ROUNDS = 3
-QUICK = ("--until", "tokens", "--set", "crawl.python_docs.max_pages=120", "--set", "tokenizer.vocab_size=1024")
+PACKAGES = ("athanor", "torch", "numpy", "numba", "pyarrow", "fastwarc", "resiliparse", "httpx")
+QUICK = ("--until", "tokens", "--set", "crawl.python_docs.max_pages=80", "--set", "tokenizer.vocab_size=1024")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def main() -> None:
         memory = f"{row.peak_memory_bytes / 1e6:.0f} MB"
         print(f"{row.step:<20} {row.seconds:>8.1f} {spread:>15} {row.cpu_seconds:>8.1f} {row.ratio:>7.3f} {memory:>9}")
     print(f"whole: {statistics.median(totals):.0f} s (median of {ROUNDS}), {min(totals):.0f}-{max(totals):.0f} s")
-    versions = library_versions()
+    versions = versions_of(PACKAGES)
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     print("machine: " + ", ".join(f"{name} {value}" for name, value in machine().items()))
     if options.json is not None:

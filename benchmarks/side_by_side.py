@@ -85,7 +85,7 @@ def compare(
 
 def report(rows: Sequence[Row], packages: Sequence[str], json_file: Path | None) -> None:
     """Print one table of ratios with versions and the machine, and write them to `json_file`."""
-    versions = {package: _version(package) for package in packages}
+    versions = versions_of(packages)
     print(f"{'task':<34} {'contender':<22} {'CPU s':>8} {'spread':>17} {'ratio':>7} {'spread':>15}  note")
     for row in rows:
         print(
@@ -99,6 +99,11 @@ def report(rows: Sequence[Row], packages: Sequence[str], json_file: Path | None)
     if json_file is not None:
         value = {"rows": [asdict(row) for row in rows], "versions": versions, "machine": machine()}
         json_file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """The installed version of each package."""
+    return {package: _version(package) for package in packages}
 
 
 def machine() -> dict[str, Any]:
