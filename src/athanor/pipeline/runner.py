@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,25 +151,29 @@ def _launched(step: Step, folder: Path, lock_file: int) -> int:
     """Start the step's process, wait for it, and pass an interruption on; its exit status."""
     command = LAUNCHERS[step.launch.launcher](folder, step.launch)
     process = subprocess.Popen(command, env=environment_of(step.launch), pass_fds=(lock_file,))
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    in_main_thread = threading.current_thread() is threading.main_thread()  # only there can signals be handled
+    previous = signal.signal(signal.SIGTERM, _interrupt) if in_main_thread else None
     try:
         return process.wait()
     except KeyboardInterrupt:
         _stop(process)
         raise
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, previous)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Give the step time to end by itself, then end it."""
-    for signal_number, patience in ((signal.SIGINT, STOP_SECONDS), (signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
-        if process.poll() is None:
+    """Give the step time to end by itself, then end it. Ctrl-C in a terminal has reached it already."""
+    measures = ((None, 2.0), (signal.SIGINT, STOP_SECONDS), (signal.SIGTERM, 5.0), (signal.SIGKILL, None))
+    for signal_number, patience in measures:
+        if signal_number is not None and process.poll() is None:
             process.send_signal(signal_number)
-            try:
-                process.wait(patience)
-            except subprocess.TimeoutExpired:
-                continue
+        try:
+            process.wait(patience)
+            return
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def _interrupt(signal_number: int, frame: object) -> None:
