@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 from athanor.serve.chat import Session, chat, harmless
 from athanor.serve.config import Chat
@@ -111,7 +112,8 @@ chat(Path(sys.argv[1]), Chat(temperature=0))
 def test_on_a_terminal_the_answer_streams_and_ctrl_c_leaves_the_program_alive(model_folder):
     main, side = pty.openpty()
     command = [sys.executable, "-c", TALK, str(model_folder)]
-    process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, close_fds=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell start deaf to it
+    process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, close_fds=True, preexec_fn=heard)
     os.close(side)
     try:
         read_until(main, "> ")

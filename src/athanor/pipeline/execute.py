@@ -7,6 +7,7 @@ also kept in FOLDER/_work/error.txt).
 
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -72,6 +73,8 @@ def main(argv: list[str]) -> int:
         print("usage: python -m athanor.pipeline.execute FOLDER", file=sys.stderr)
         return 2
     folder = Path(argv[0])
+    # the runner's way to interrupt; Ctrl-C alone would not do, as background jobs of a shell ignore it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         _end_with_parent()
     try:

@@ -152,7 +152,7 @@ def _launched(step: Step, folder: Path, lock_file: int) -> int:
     command = LAUNCHERS[step.launch.launcher](folder, step.launch)
     process = subprocess.Popen(command, env=environment_of(step.launch), pass_fds=(lock_file,))
     in_main_thread = threading.current_thread() is threading.main_thread()  # only there can signals be handled
-    previous = signal.signal(signal.SIGTERM, _interrupt) if in_main_thread else None
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -165,7 +165,7 @@ def _launched(step: Step, folder: Path, lock_file: int) -> int:
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     """Give the step time to end by itself, then end it. Ctrl-C in a terminal has reached it already."""
-    measures = ((None, 2.0), (signal.SIGINT, STOP_SECONDS), (signal.SIGTERM, 5.0), (signal.SIGKILL, None))
+    measures = ((None, 2.0), (signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, None))
     for signal_number, patience in measures:
         if signal_number is not None and process.poll() is None:
             process.send_signal(signal_number)
@@ -174,10 +174,6 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def _interrupt(signal_number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _require_inputs(step: Step, run_folder: Path) -> None:
