@@ -19,11 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from athanor.core.artifact import sha256_of
-from athanor.core.config import ConfigError, from_dict, suggestion, to_dict
+from athanor.core.config import ConfigError, from_dict, suggestion
 from athanor.pipeline.launch import Launch
+from athanor.pipeline.settings import lay_over, parted, read_yaml
 from athanor.pipeline.stages import Kind, imported, kind_named
 from athanor.pipeline.step import Step, in_order
 
@@ -98,21 +97,6 @@ def load_recipe(
     return Recipe(str(data.get("name") or path.stem), ordered, str(data.get("about") or ""), publish), data
 
 
-def read_yaml(path: Path) -> Any:
-    """The YAML data in `path`; raises ConfigError for a missing file, bad YAML or a key given twice."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        here = sorted(str(found) for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: no such recipe; {suggestion(str(path), here)}") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: a folder, not a recipe") from None
-    try:
-        return yaml.load(text, _StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
 def _build(
     name: str,
     steps: Mapping[str, Any],
@@ -168,55 +152,10 @@ def _has_seed(config_class: Any) -> bool:
 
 def _lay_over(data: dict[str, Any], setting: str) -> None:
     """Put 'step.field=value' into the recipe's data; values are read as YAML."""
-    path, equals, text = setting.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise ConfigError(f"--set {setting}: expected step.field=value")
-    try:
-        value = yaml.load(text, _StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting}: {error}") from error
-    target: dict[str, Any] = data
+    keys, value = parted(setting, "step.field=value")
     if keys[0] not in TOP_KEYS:
         steps = data.get("steps") or {}
         if keys[0] not in steps:
             raise ConfigError(f"--set {setting}: no step {keys[0]!r}; {suggestion(keys[0], [*steps, *TOP_KEYS])}")
-        target = steps
-    for key in keys[:-1]:
-        if target.get(key) is None:
-            target[key] = {}
-        target = target[key]
-        if not isinstance(target, dict):
-            raise ConfigError(f"--set {setting}: {key!r} holds {target!r}, not a mapping")
-    target[keys[-1]] = value
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, except that a key given twice is an error rather than a silent choice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def step_json(made: Step, argv: Sequence[str]) -> dict[str, Any]:
-    """What `step.json` says: all that another process needs to run `made`."""
-    return {
-        "name": made.name,
-        "kind": made.kind,
-        "version": made.version,
-        "run": made.run,
-        "config_class": f"{type(made.config).__module__}:{type(made.config).__qualname__}",
-        "config": to_dict(made.config),
-        "fingerprint": made.fingerprint,
-        "identity": made.identity,
-        "inputs": {name: needed.fingerprint for name, needed in made.inputs.items()},
-        "input_folders": {name: needed.folder_name for name, needed in made.inputs.items()},
-        "launch": to_dict(made.launch),
-        "argv": list(argv),
-    }
+        data = steps
+    lay_over(data, keys, value, setting)

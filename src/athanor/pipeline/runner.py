@@ -34,7 +34,7 @@ from athanor.core.environment import without_secrets
 from athanor.pipeline import lock
 from athanor.pipeline.execute import STEP
 from athanor.pipeline.launch import LAUNCHERS, environment_of
-from athanor.pipeline.recipe import Recipe, step_json
+from athanor.pipeline.recipe import Recipe
 from athanor.pipeline.stages import KINDS
 from athanor.pipeline.state import State, earlier_results, state_of
 from athanor.pipeline.step import Step, with_needed
@@ -136,7 +136,7 @@ def _finish_step(step: Step, run_folder: Path, label: str, argv: Sequence[str]) 
             say(f"{label}  kept, made by another process just now")
             return manifest
         say(f"{label}  {'continues' if state.condition == 'unfinished' else f'runs: {state.because}'}")
-        write_json(state.folder / STEP, step_json(step, without_secrets(list(argv))))
+        write_json(state.folder / STEP, step.json(without_secrets(list(argv))))
         start = time.monotonic()
         status = _launched(step, state.folder, file)
         manifest = read_manifest(state.folder)

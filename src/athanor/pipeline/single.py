@@ -6,6 +6,7 @@ that was not made by a step is identified by the hashes of its files.
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from athanor.core.artifact import canonical_json, read_manifest, result_files, write_json
-from athanor.core.config import ConfigError, fingerprint_dict, to_dict
+from athanor.core.config import ConfigError, from_dict, to_dict
 from athanor.core.console import say
 from athanor.core.environment import without_secrets
 from athanor.crawl.config import CommonCrawl, Crawl, Site
@@ -22,7 +23,19 @@ from athanor.pipeline.content import ContentHashes
 from athanor.pipeline.execute import STEP, execute
 from athanor.pipeline.launch import Launch
 from athanor.pipeline.runner import headline, running_command
+from athanor.pipeline.settings import lay_over, parted
 from athanor.pipeline.stages import KINDS, Kind, imported
+from athanor.pipeline.step import fingerprint_of, identity_of, step_json
+
+Settings = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        name="set",
+        metavar="FIELD=VALUE",
+        help="Lay a value over the options, written as in a recipe (near=null, fineweb={}); may be given often.",
+    ),
+    tyro.conf.UseAppendAction,
+]
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,7 @@ def options_of_kind(name: str) -> Any:
     annotated: Any = Annotated
     flat = annotated[config, tyro.conf.arg(name="")]  # its own fields without a prefix, nested ones with theirs
     fields.append(("config", flat, field(default_factory=config)))
+    fields.append(("settings", Settings, ()))
     fields.sort(key=lambda entry: len(entry))  # those without a default come first
     return make_dataclass("Options", fields, namespace={"kind": kind, "__doc__": kind.summary}, frozen=True)
 
@@ -91,7 +105,18 @@ def run_kind(options: Any) -> int:
         if not equals:
             raise ConfigError(f"--inputs {pair}: expected NAME=FOLDER")
         inputs[name] = Path(folder)
-    return _done(kind, options.config, inputs, options.out)
+    return _done(kind, _with_settings(options.config, options.settings), inputs, options.out)
+
+
+def _with_settings(config: Any, settings: Sequence[str]) -> Any:
+    """`config` with 'field=value' laid over it: how a flag cannot say that a rule is off, or on with its defaults."""
+    if not settings:
+        return config
+    data = to_dict(config)
+    for setting in settings:
+        keys, value = parted(setting, "field=value, such as near=null or fineweb={}")
+        lay_over(data, keys, value, setting)
+    return from_dict(type(config), data, "--set")
 
 
 def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path) -> int:
@@ -99,36 +124,20 @@ def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path) -> int:
     for name, folder in inputs.items():
         if not folder.is_dir():
             raise ConfigError(f"--{name}: no such folder: {folder}")
-    identity = {
-        "kind": kind.name,
-        "version": kind.version,
-        "config": fingerprint_dict(config, ContentHashes(out.parent / ".content.json").of),
-        "inputs": {name: _fingerprint_of(folder) for name, folder in sorted(inputs.items())},
-    }
-    fingerprint = hashlib.sha256(canonical_json(identity)).hexdigest()
+    hashes = ContentHashes(out.parent / ".content.json")
+    fingerprints = {name: _fingerprint_of(folder) for name, folder in inputs.items()}
+    identity = identity_of(kind.name, kind.version, config, fingerprints, hashes.of)
+    hashes.save()
     out = out.resolve()
     with lock.held(out, lambda: say(f"waits for another process that works in {out}")):
         manifest = read_manifest(out)
-        if manifest is not None and manifest.fingerprint != fingerprint:
+        if manifest is not None and manifest.fingerprint != fingerprint_of(identity):
             raise ConfigError(f"{out} holds another result ({manifest.name}, {manifest.ended}); choose another --out")
         if manifest is None:
-            write_json(
-                out / STEP,
-                {
-                    "name": kind.name.rpartition(".")[2],
-                    "kind": kind.name,
-                    "version": kind.version,
-                    "run": kind.run,
-                    "config_class": kind.config,
-                    "config": to_dict(config),
-                    "fingerprint": fingerprint,
-                    "identity": identity,
-                    "inputs": identity["inputs"],
-                    "input_folders": {name: str(folder.resolve()) for name, folder in inputs.items()},
-                    "launch": to_dict(Launch()),
-                    "argv": without_secrets(running_command()),
-                },
-            )
+            folders = {name: str(folder.resolve()) for name, folder in inputs.items()}
+            argv = without_secrets(running_command())
+            name = kind.name.rpartition(".")[2]
+            write_json(out / STEP, step_json(name, kind.run, config, identity, folders, Launch(), argv))
             manifest = execute(out)
     if manifest is not None:
         say(f"{out}{headline(manifest)}")

@@ -6,14 +6,14 @@ never enter it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from athanor.core.artifact import canonical_json, sha256_of
-from athanor.core.config import fingerprint_dict
+from athanor.core.config import fingerprint_dict, to_dict
 from athanor.pipeline.launch import Launch
 
 SHORT = 12  # hexadecimal digits of the fingerprint that stand in a folder's name
@@ -37,22 +37,66 @@ class Step:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What the fingerprint is taken of."""
-        return {
-            "kind": self.kind,
-            "version": self.version,
-            "config": fingerprint_dict(self.config, self.content_of),
-            "inputs": {name: step.fingerprint for name, step in sorted(self.inputs.items())},
-        }
+        inputs = {name: step.fingerprint for name, step in self.inputs.items()}
+        return identity_of(self.kind, self.version, self.config, inputs, self.content_of)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the identity, as hexadecimal digits."""
-        return hashlib.sha256(canonical_json(self.identity)).hexdigest()
+        return fingerprint_of(self.identity)
 
     @property
     def folder_name(self) -> str:
         """The name of the folder that holds its result."""
         return f"{self.name}-{self.fingerprint[:SHORT]}"
+
+    def json(self, argv: Sequence[str]) -> dict[str, Any]:
+        """What its `step.json` says: all that another process needs to run it."""
+        folders = {name: needed.folder_name for name, needed in self.inputs.items()}
+        return step_json(self.name, self.run, self.config, self.identity, folders, self.launch, argv)
+
+
+def identity_of(
+    kind: str, version: int, config: Any, inputs: Mapping[str, str], content_of: Callable[[Path], str] = sha256_of
+) -> dict[str, Any]:
+    """What tells one result from another; `inputs` gives the fingerprint of each."""
+    return {
+        "kind": kind,
+        "version": version,
+        "config": fingerprint_dict(config, content_of),
+        "inputs": dict(sorted(inputs.items())),
+    }
+
+
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of an identity, as hexadecimal digits."""
+    return hashlib.sha256(canonical_json(identity)).hexdigest()
+
+
+def step_json(
+    name: str,
+    run: str,
+    config: Any,
+    identity: Mapping[str, Any],
+    input_folders: Mapping[str, str],
+    launch: Launch,
+    argv: Sequence[str],
+) -> dict[str, Any]:
+    """The content of `step.json`; folders of inputs are relative to the step's own parent, or absolute."""
+    return {
+        "name": name,
+        "kind": identity["kind"],
+        "version": identity["version"],
+        "run": run,
+        "config_class": f"{type(config).__module__}:{type(config).__qualname__}",
+        "config": to_dict(config),
+        "fingerprint": fingerprint_of(identity),
+        "identity": dict(identity),
+        "inputs": dict(identity["inputs"]),
+        "input_folders": dict(input_folders),
+        "launch": to_dict(launch),
+        "argv": list(argv),
+    }
 
 
 def in_order(steps: Mapping[str, Step]) -> list[Step]:
