@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from athanor.core.config import ConfigError, from_dict, to_dict
 from athanor.core.documents import Document, Removed, read_documents, read_removed, shard_name, write_shard
 from athanor.data.config import Filter
 from athanor.data.filter import EXAMPLES_PER_REASON, run
-from athanor.data.rules import Funnel, judge, rules_of
+from athanor.data.rules import Applied, Funnel, judge, rules_of
 
 SENTENCES = (
     "The garden behind the house was quiet in the early morning, and nobody had walked there for days.",
@@ -72,6 +73,18 @@ def test_fineweb_follows_c4_without_its_terminal_mark_rule() -> None:
     assert isinstance(decide(text, gopher_repetition=None, gopher_quality=None), Document)
     gone = decide(text, gopher_repetition=None, gopher_quality=None, c4={"terminal_mark": False}, fineweb={})
     assert isinstance(gone, Removed) and gone.removed_by == "fineweb"
+
+
+def test_a_trace_has_the_text_before_and_after_each_rule_up_to_the_one_that_removes() -> None:
+    steps: list[Applied] = []
+    kept = judge(document(ENGLISH + "\nTwo words."), rules_of(Filter()), {}, trace=steps.append)
+    assert [step.rule for step in steps] == list(rules_of(Filter())) and steps[-1].after is kept
+    assert all(step.after is following.before for step, following in pairwise(steps))
+    cleaned = next(step for step in steps if step.rule == "c4")
+    assert (cleaned.before.text, cleaned.after.text) == (ENGLISH + "\nTwo words.", ENGLISH)
+    steps.clear()
+    judge(document(GERMAN), rules_of(Filter()), {}, trace=steps.append)
+    assert [(step.rule, step.verdict.reason) for step in steps] == [("url", ""), ("language", "language de")]
 
 
 def test_the_funnel_counts_what_each_rule_met_and_left() -> None:

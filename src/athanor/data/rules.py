@@ -62,8 +62,29 @@ def rules_of(config: Filter) -> dict[str, Rule]:
     return {name: rule for name, rule in made.items() if rule}
 
 
-def judge(document: Document, rules: dict[str, Rule], funnel: Funnel) -> Document | Removed:
-    """`document` as kept, or as it came with what removed it; each rule it met is counted in `funnel`."""
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One rule on one document, for a trace: the document before and after it, and what the rule said."""
+
+    rule: str
+    before: Document
+    after: Document
+    verdict: Verdict
+    changed: Counter[str]
+    """What the rule took out of the text: reason -> lines, kind of personal data -> finds."""
+
+
+def judge(
+    document: Document,
+    rules: dict[str, Rule],
+    funnel: Funnel,
+    trace: Callable[[Applied], object] | None = None,
+) -> Document | Removed:
+    """`document` as kept, or as it came with what removed it; each rule it met is counted in `funnel`.
+
+    `trace`, for instance the `append` of a list, is called after each rule that the document met, the one that
+    removed it included.
+    """
     current = document
     for name, rule in rules.items():
         size = len(current.text.encode())
@@ -71,6 +92,8 @@ def judge(document: Document, rules: dict[str, Rule], funnel: Funnel) -> Documen
         passage.documents_in += 1
         passage.bytes_in += size
         after, verdict, changed = rule(current)
+        if trace:
+            trace(Applied(name, current, after, verdict, changed))
         if not verdict.kept:
             passage.removed[verdict.reason] += 1
             noted = replace(document, language=after.language, metadata=after.metadata)
