@@ -29,7 +29,8 @@ from athanor.tokenizer.bpe_train import train_merges
 from athanor.tokenizer.machine import with_slack
 from athanor.tokenizer.pretokenize import PATTERNS
 from athanor.tokenizer.tokenizer import Tokenizer
-from athanor.tokenizer.vocabulary import trained_vocabulary, write_tokenizer_json
+from athanor.tokenizer.tokenizer_json import write_tokenizer_json
+from athanor.tokenizer.vocabulary import trained_vocabulary
 from athanor.tokenizer.word_counts import WordCounter
 
 QUICK_BYTES, FULL_BYTES = 5_000_000, 100_000_000

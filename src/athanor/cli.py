@@ -83,6 +83,20 @@ MODEL_COMMANDS = (
         "athanor.tokenizer.show:main",
         "text",
     ),
+    Command(
+        "tokenizer compare",
+        "Compare tokenizers: bytes per token, vocabulary use, numbers, white space.",
+        "athanor.tokenizer.config:Compare",
+        "athanor.tokenizer.compare:main",
+        "words",
+    ),
+    Command(
+        "tokenizer convert",
+        "Write a tokenizer in the files of Hugging Face, tiktoken or GPT-2.",
+        "athanor.tokenizer.config:Convert",
+        "athanor.tokenizer.places:convert",
+        "tokenizer",
+    ),
 )
 
 

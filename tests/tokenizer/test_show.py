@@ -4,7 +4,8 @@ import re
 import pytest
 
 from athanor.tokenizer.config import Show
-from athanor.tokenizer.show import find_tokenizer, main, show
+from athanor.tokenizer.places import find_tokenizer
+from athanor.tokenizer.show import main, show
 
 
 def test_show_names_tokens_ids_and_their_number(tokenizer):

@@ -5,16 +5,12 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer as PeerTokenizer
 
+from athanor.tokenizer.gpt2_files import read_gpt2_files, write_gpt2_files
 from athanor.tokenizer.pretokenize import PATTERNS
+from athanor.tokenizer.tiktoken_file import read_tiktoken, write_tiktoken
 from athanor.tokenizer.tokenizer import Tokenizer
-from athanor.tokenizer.vocabulary import (
-    read_gpt2_files,
-    read_tiktoken,
-    read_tokenizer_json,
-    trained_vocabulary,
-    write_tiktoken,
-    write_tokenizer_json,
-)
+from athanor.tokenizer.tokenizer_json import read_tokenizer_json, write_tokenizer_json
+from athanor.tokenizer.vocabulary import trained_vocabulary
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -98,3 +94,26 @@ def test_a_broken_tiktoken_file_is_named_with_its_line(tmp_path: Path):
     (tmp_path / "v.tiktoken").write_bytes(b"IQ== 0\nnot base64\n")
     with pytest.raises(ValueError, match="line 2 is not a token"):
         read_tiktoken(tmp_path / "v.tiktoken", "gpt4")
+
+
+def test_gpt2_files_give_the_vocabulary_back(tmp_path, vocabulary):
+    changed = trained_vocabulary("gpt2", vocabulary.merges, list(vocabulary.special_tokens))
+    files = (tmp_path / "encoder.json", tmp_path / "vocab.bpe")
+    write_gpt2_files(*files, changed)
+    assert read_gpt2_files(*files).sha256 == changed.sha256
+
+
+def test_gpt2_as_published_is_written_as_published(tmp_path, fidelity):
+    published = (fidelity / "tokenizer" / "encoder.json", fidelity / "tokenizer" / "vocab.bpe")
+    write_gpt2_files(tmp_path / "encoder.json", tmp_path / "vocab.bpe", read_gpt2_files(*published))
+    assert json.loads((tmp_path / "encoder.json").read_text()) == json.loads(published[0].read_text())
+    assert (tmp_path / "vocab.bpe").read_text() == published[1].read_text()
+
+
+def test_what_gpt2_files_cannot_say_is_refused(tmp_path, vocabulary):
+    files = (tmp_path / "encoder.json", tmp_path / "vocab.bpe")
+    with pytest.raises(ValueError, match="mean the split gpt2; the vocabulary has gpt4"):
+        write_gpt2_files(*files, vocabulary)
+    with pytest.raises(ValueError, match=r"told by <\|...\|> in these files; found \['end'\]"):
+        write_gpt2_files(*files, trained_vocabulary("gpt2", vocabulary.merges, ["end"]))
+    assert not list(tmp_path.iterdir())

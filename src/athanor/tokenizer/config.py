@@ -1,6 +1,7 @@
 """Settings of the tokenizer's steps; imports nothing heavy."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Split = Literal["gpt2", "gpt4", "llama3", "cl100k"]
@@ -56,3 +57,28 @@ class Show:
     """Folder of a tokenizer or model, or of a run; absent: the newest tokenizer in runs/."""
     merges: bool = False
     """Show also how it came about: the tokens after every merge, from single bytes on."""
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Write a tokenizer in the files of another library."""
+
+    out: Path
+    """Folder for the files; new or empty."""
+    tokenizer: str | None = None
+    """Folder of a tokenizer, model or run, a tokenizer.json, or FILE.tiktoken:SPLIT; absent: the newest in runs/."""
+    to: Literal["huggingface", "tiktoken", "gpt2"] = "huggingface"
+    """huggingface: tokenizer.json; tiktoken: tokenizer.tiktoken; gpt2: encoder.json and vocab.bpe."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare tokenizers on the same texts."""
+
+    words: tuple[str, ...]
+    """Tokenizers (folders, tokenizer.json, FILE.tiktoken:SPLIT), then texts (document shards or folders of them, text
+    files); what can be read as a tokenizer is one."""
+    max_bytes: int = 50_000_000
+    """Read at most about this many bytes of text from each file or folder."""
+    json: bool = False
+    """Print the numbers as JSON."""

@@ -2,9 +2,9 @@
 
 import io
 import sys
-from pathlib import Path
 
 from athanor.tokenizer.config import Show
+from athanor.tokenizer.places import load_tokenizer
 from athanor.tokenizer.replay import readable, replay
 from athanor.tokenizer.tokenizer import Tokenizer, utf8
 
@@ -13,7 +13,7 @@ _BACKGROUNDS = ("#cfe3f1", "#f6dfc0", "#d8ecd2", "#f3d1dc", "#e2d8f0")
 
 def main(options: Show) -> None:
     """The command `athanor tokenizer show`."""
-    tokenizer = Tokenizer.load(find_tokenizer(options.tokenizer))
+    tokenizer = load_tokenizer(options.tokenizer)
     color = sys.stdout.isatty()
     if options.merges:
         for step in replay(tokenizer, options.text):
@@ -33,18 +33,6 @@ def show(tokenizer: Tokenizer, text: str, color: bool = True) -> str:
     rate = f", {num_bytes / len(ids):.2f} bytes per token" if ids else ""
     summary = f"{len(ids)} tokens, {num_bytes} bytes{rate}"
     return "\n".join([_coloured(tokens) if color else "|".join(tokens), " ".join(map(str, ids)), summary])
-
-
-def find_tokenizer(place: str | None) -> Path:
-    """The folder that holds `tokenizer.json`: `place`, or the newest below it; without a place, below runs/."""
-    root = Path(place or "runs")
-    if (root / "tokenizer.json").exists() or (root / "vocab.bpe").exists():
-        return root
-    found = sorted(root.glob("*/tokenizer.json")) + sorted(root.glob("*/*/tokenizer.json"))
-    if not found:
-        where = f"{root}: no tokenizer.json there or in the folders below" if root.is_dir() else f"no folder {root}"
-        raise ValueError(f"{where}; name a folder with --tokenizer, or run a recipe first")
-    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
 
 
 def _coloured(tokens: list[str]) -> str:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from athanor.core.artifact import read_json, write_json
 from athanor.tokenizer.bpe_encode import Encoder
 from athanor.tokenizer.chat_template import CHAT_TEMPLATE, END_OF_TURN, ROLE_TOKENS
+from athanor.tokenizer.gpt2_files import read_gpt2_files
 from athanor.tokenizer.machine import with_slack
-from athanor.tokenizer.vocabulary import Vocabulary, read_gpt2_files, read_tokenizer_json, write_tokenizer_json
+from athanor.tokenizer.tokenizer_json import read_tokenizer_json, write_tokenizer_json
+from athanor.tokenizer.vocabulary import Vocabulary
 
 BEGIN_OF_TEXT, END_OF_TEXT = "<|begin_of_text|>", "<|end_of_text|>"
 SPECIAL_TOKENS = (BEGIN_OF_TEXT, END_OF_TEXT, *ROLE_TOKENS.values(), END_OF_TURN)

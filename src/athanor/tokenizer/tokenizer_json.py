@@ -1,0 +1,128 @@
+"""Hugging Face `tokenizer.json`: read, and written so that `tokenizers`, transformers and vLLM load it with
+identical ids.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from athanor.core.artifact import read_json, write_text
+from athanor.tokenizer.config import Split
+from athanor.tokenizer.pretokenize import PATTERNS
+from athanor.tokenizer.vocabulary import Vocabulary, names_of, vocabulary_of_names
+
+# Other spellings of the same cuts, as published files hold them. Possessive quantifiers save time, no more.
+_CONTRACTIONS, _CONTRACTIONS_ANY_CASE = r"'(?:[sdmt]|ll|ve|re)", r"'(?i:[sdmt]|ll|ve|re)"
+_SAME_CUTS: dict[str, Split] = {
+    **{pattern: split for split, pattern in reversed(PATTERNS.items())},
+    _CONTRACTIONS_ANY_CASE
+    + r"|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+": "gpt4",
+    _CONTRACTIONS_ANY_CASE
+    + r"|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s": "cl100k",
+    _CONTRACTIONS + r"| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
+    _CONTRACTIONS + r"| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s": "gpt2",
+}
+
+
+def write_tokenizer_json(path: Path, vocabulary: Vocabulary) -> None:
+    """Write the file that Hugging Face `tokenizers` loads."""
+    names = names_of(vocabulary)
+    by_id = sorted(zip(vocabulary.ids.tolist(), names, strict=True))
+    special = sorted(vocabulary.special_tokens.items(), key=lambda entry: entry[1])
+    value = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": token_id,
+                "content": token,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for token, token_id in special
+        ],
+        "normalizer": None,
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {
+                    "type": "Split",
+                    "pattern": {"Regex": PATTERNS[vocabulary.split]},
+                    "behavior": "Isolated",
+                    "invert": False,
+                },
+                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+            ],
+        },
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": {name: token_id for token_id, name in by_id},
+            "merges": [[names[left], names[right]] for left, right in vocabulary.merges.tolist()],
+        },
+    }
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_tokenizer_json(path: Path) -> Vocabulary:
+    """The vocabulary in a Hugging Face `tokenizer.json`; raises ValueError where it is not byte-level BPE."""
+    value = read_json(path)
+    model = value.get("model") or {}
+    if model.get("type", "BPE") != "BPE" or "merges" not in model:
+        raise ValueError(f"{path}: its model is {model.get('type')!r}; only byte-level BPE can be read")
+    if value.get("normalizer"):
+        raise ValueError(
+            f"{path}: it normalizes text ({value['normalizer'].get('type')}), so decoding would not undo it"
+        )
+    split = _split_of(value.get("pre_tokenizer"), path)
+    merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
+    special = {entry["content"]: entry["id"] for entry in value.get("added_tokens", [])}
+    vocabulary = vocabulary_of_names(model["vocab"], merges, split, special, path)
+    if model.get("ignore_merges"):
+        _require_reachable(vocabulary, path)
+    return vocabulary
+
+
+def _split_of(pre_tokenizer: Any, path: Path) -> Split:
+    """The split that the pre-tokenizer of a tokenizer.json makes."""
+    parts = [pre_tokenizer or {}]
+    if parts[0].get("type") == "Sequence":
+        parts = parts[0]["pretokenizers"]
+    byte_level = [part for part in parts if part.get("type") == "ByteLevel"]
+    splits = [part for part in parts if part.get("type") == "Split"]
+    if len(byte_level) != 1 or len(byte_level) + len(splits) != len(parts) or byte_level[0].get("add_prefix_space"):
+        found = ", ".join(str(part.get("type")) for part in parts)
+        raise ValueError(f"{path}: its pre-tokenizer is {found}; expected Split and ByteLevel without a prefix space")
+    if byte_level[0].get("use_regex", True):
+        patterns = [PATTERNS["gpt2"]] + [str(part.get("pattern")) for part in splits]
+    else:
+        patterns = [part["pattern"].get("Regex", "") for part in splits]
+    if len(patterns) != 1 or patterns[0] not in _SAME_CUTS:
+        raise ValueError(f"{path}: it splits by {patterns}; known are the splits {', '.join(PATTERNS)}")
+    return _SAME_CUTS[patterns[0]]
+
+
+def _require_reachable(vocabulary: Vocabulary, path: Path) -> None:
+    """Raise ValueError where whole words are tokens that the merges alone do not make."""
+    from athanor.tokenizer.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer(vocabulary)
+    for token, token_id in zip(vocabulary.token_bytes, vocabulary.ids.tolist(), strict=True):
+        try:
+            text = token.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if len(ids := tokenizer.encode(text)) == 1 and ids != [token_id]:
+            raise ValueError(f"{path}: it ignores merges for {text!r}, which this reader does not do")
