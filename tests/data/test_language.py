@@ -2,7 +2,11 @@
 
 import pytest
 
-from athanor.data.language import LanguageRule, identify, judge, model_path
+from athanor.core.documents import Document
+from athanor.data.config import Filter
+from athanor.data.language import LanguageRule, identify, judge, model_path, ranked
+from athanor.data.rules import judge as judge_document
+from athanor.data.rules import rules_of
 
 TEXTS = {
     "en": "The quick brown fox jumps over the lazy dog, and nobody in the village was surprised at all.",
@@ -16,6 +20,17 @@ TEXTS = {
 def test_the_language_of_a_sentence(code: str) -> None:
     language, score = identify(TEXTS[code])
     assert language == code and 0.8 < score <= 1
+
+
+def test_several_languages_come_best_first_and_can_be_noted() -> None:
+    found = ranked(TEXTS["en"] + " " + TEXTS["de"], number=3)
+    assert len(found) == 3 and {"en", "de"} <= {code for code, _ in found}
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    only = dict.fromkeys(("url", "gopher_repetition", "gopher_quality", "c4", "pii"))
+    rules = rules_of(Filter(**only, language=LanguageRule(languages=None, noted=2)))
+    kept = judge_document(Document("a", "", TEXTS["fr"]), rules, {})
+    assert isinstance(kept, Document) and kept.language == "fr"
+    assert next(iter(kept.metadata["languages"])) == "fr" and len(kept.metadata["languages"]) == 2
 
 
 def test_line_breaks_do_not_matter_and_nothing_has_no_language() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from athanor.data.pii import Pii, mask
+from athanor.data.pii import Pii, judge, mask
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,12 @@ def test_telephone_numbers_are_masked_on_request(number: str) -> None:
 def test_a_long_run_without_an_address_takes_no_time() -> None:
     text = "a.b-c" * 40_000 + " @ " + "1.2" * 40_000
     assert mask(text, Pii(phones=True))[0] == text
+
+
+def test_finds_can_be_masked_by_kind_or_cost_the_document() -> None:
+    text = "a@b.org and 8.8.8.8"
+    masked, found = mask(text, Pii(action="mask"))
+    assert masked == "<EMAIL> and <IPV4>"
+    assert judge(found, Pii(action="mask")).kept
+    assert judge(found, Pii(action="drop")).reason == "personal data: email, ipv4"
+    assert judge(mask("nothing", Pii())[1], Pii(action="drop")).kept

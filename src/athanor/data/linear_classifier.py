@@ -64,12 +64,20 @@ class Classifier:
 
     def score(self, text: str) -> float:
         """The raw score of `text`; positive means good, before calibration."""
-        buckets = features(text, len(self.weights), self.max_words)
+        return self.score_of_words(*simple_words(text))
+
+    def score_of_words(self, words: Bytes, starts: Offsets) -> float:
+        """`score` of a text that is already split by `simple_words`."""
+        buckets = features_of_words(words, starts, len(self.weights), self.max_words)
         return self.bias + float(_scores(buckets, np.array([0, len(buckets)]), self.weights)[0])
 
     def probability(self, text: str) -> float:
         """The calibrated probability that `text` is good, were good and bad texts equally frequent."""
-        return sigmoid(self.slope * self.score(text) + self.shift)
+        return self.probability_of_words(*simple_words(text))
+
+    def probability_of_words(self, words: Bytes, starts: Offsets) -> float:
+        """`probability` of a text that is already split by `simple_words`."""
+        return sigmoid(self.slope * self.score_of_words(words, starts) + self.shift)
 
     def save(self, path: Path) -> None:
         """Write the model to one safetensors file, whole or not at all."""
@@ -114,7 +122,11 @@ class Examples:
 
 def features(text: str, num_buckets: int, max_words: int) -> Buckets:
     """The sorted distinct buckets of the words and word pairs of `text`."""
-    words, starts = simple_words(text)
+    return features_of_words(*simple_words(text), num_buckets, max_words)
+
+
+def features_of_words(words: Bytes, starts: Offsets, num_buckets: int, max_words: int) -> Buckets:
+    """`features` of a text that is already split by `simple_words`."""
     starts = starts[: max_words + 1]
     hashed = np.empty(max(0, 2 * len(starts) - 3), np.uint32)
     _hash_features(words, starts, num_buckets, hashed)

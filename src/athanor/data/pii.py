@@ -9,8 +9,11 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
+from typing import Literal
+
+from athanor.data.filters.verdict import KEPT, Verdict, removed
 
 EMAILS = ("email@example.com", "first.last@example.org")
 IPV4 = ("192.0.2.1", "198.51.100.2", "203.0.113.3")
@@ -40,6 +43,8 @@ _PHONE = re.compile(
 class Pii:
     """What to mask."""
 
+    action: Literal["replace", "mask", "drop"] = field(default="replace", metadata={"added": "replace"})
+    """replace: by a value that belongs to nobody. mask: by its kind, <EMAIL>. drop: remove the document."""
     emails: bool = True
     """Mask e-mail addresses."""
     ipv4: bool = True
@@ -52,6 +57,13 @@ class Pii:
     """Mask telephone numbers: with a country code, or in the North American form. May hit other numbers."""
 
 
+def judge(found: Counter[str], rule: Pii) -> Verdict:
+    """Whether a text with these finds is kept: always, unless the rule is to drop such texts."""
+    if rule.action != "drop" or not found:
+        return KEPT
+    return removed(f"personal data: {', '.join(sorted(found))}")
+
+
 def mask(text: str, rule: Pii) -> tuple[str, Counter[str]]:
     """`text` with personal data replaced, and how many of each kind (email, ipv4, ipv6, phone).
 
@@ -60,14 +72,14 @@ def mask(text: str, rule: Pii) -> tuple[str, Counter[str]]:
     """
     found: Counter[str] = Counter()
     if rule.emails and _MAYBE_EMAIL.search(text):
-        text = _replaced(text, _EMAIL, EMAILS, lambda _: True, "email", found)
+        text = _replaced(text, _EMAIL, EMAILS, lambda _: True, "email", found, rule.action)
     if rule.ipv4 and _MAYBE_IPV4.search(text):
         pattern = _IPV4_ANYWHERE if rule.ipv4_in_longer_numbers else _IPV4
-        text = _replaced(text, pattern, IPV4, _is_public_ipv4, "ipv4", found)
+        text = _replaced(text, pattern, IPV4, _is_public_ipv4, "ipv4", found, rule.action)
     if rule.ipv6 and _MAYBE_IPV6.search(text):
-        text = _replaced(text, _IPV6, IPV6, _is_public_ipv6, "ipv6", found)
+        text = _replaced(text, _IPV6, IPV6, _is_public_ipv6, "ipv6", found, rule.action)
     if rule.phones:
-        text = _replaced(text, _PHONE, PHONES, lambda _: True, "phone", found)
+        text = _replaced(text, _PHONE, PHONES, lambda _: True, "phone", found, rule.action)
     return text, found
 
 
@@ -78,9 +90,10 @@ def _replaced(
     counts: Callable[[str], bool],
     kind: str,
     found: Counter[str],
+    action: str,
 ) -> str:
     """`text` with matches replaced in turn; the turn begins anew in each document, so order does not matter."""
-    turn = cycle(replacements)
+    turn = cycle(replacements if action == "replace" else (f"<{kind.upper()}>",))
 
     def replacement(match: re.Match[str]) -> str:
         if not counts(match.group()):

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from athanor.core.documents import Document, Removed
-from athanor.data import language, pii, url
+from athanor.data import harmful, language, pii, url
 from athanor.data.config import Filter
 from athanor.data.filters import c4, fineweb, gopher_quality, gopher_repetition
-from athanor.data.filters.verdict import KEPT, Verdict
+from athanor.data.filters.verdict import Verdict
 from athanor.data.filters.words import split_words
 
 
@@ -53,6 +53,7 @@ def rules_of(config: Filter) -> dict[str, Rule]:
     made = {
         "url": config.url and _url_rule(config.url),
         "language": config.language and _language_rule(config.language),
+        "harmful": config.harmful and _harmful_rule(config.harmful),
         "gopher_repetition": config.gopher_repetition and _repetition_rule(config.gopher_repetition, words),
         "gopher_quality": config.gopher_quality and _quality_rule(config.gopher_quality, words),
         "c4": config.c4 and _c4_rule(config.c4),
@@ -112,9 +113,24 @@ def _url_rule(rule: url.UrlRule) -> Rule:
 
 def _language_rule(rule: language.LanguageRule) -> Rule:
     def apply(document: Document) -> tuple[Document, Verdict, Counter[str]]:
-        code, score = language.identify(document.text, rule.max_characters)
-        noted = replace(document, language=code, metadata={**document.metadata, "language_score": score})
+        ranked = language.ranked(document.text, rule.max_characters, max(1, rule.noted))
+        code, score = ranked[0] if ranked else ("", 0.0)
+        metadata: dict[str, Any] = {**document.metadata, "language_score": score}
+        if rule.noted:
+            metadata["languages"] = dict(ranked)
+        noted = replace(document, language=code, metadata=metadata)
         return noted, language.judge(code, score, rule), Counter()
+
+    return apply
+
+
+def _harmful_rule(rule: harmful.HarmfulRule) -> Rule:
+    score = harmful.scorer(rule)
+
+    def apply(document: Document) -> tuple[Document, Verdict, Counter[str]]:
+        harm = score(document.text)
+        noted = replace(document, metadata={**document.metadata, "harmful": harm.scores})
+        return noted, harmful.judge(harm, rule), Counter()
 
     return apply
 
@@ -156,7 +172,7 @@ def _pii_rule(rule: pii.Pii) -> Rule:
         if found:
             metadata: dict[str, Any] = {**document.metadata, "pii": dict(sorted(found.items()))}
             masked = replace(masked, metadata=metadata)
-        return masked, KEPT, found
+        return masked, pii.judge(found, rule), found
 
     return apply
 
