@@ -13,21 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athanor.core.compiled import kernel
+from athanor.tokenizer.config import LARGEST_WORD_BYTES
 from athanor.tokenizer.machine import int64
 from athanor.tokenizer.word_counts import WordCounts
 
 NUM_BYTES = 256
 NONE = -1
-MAX_BYTES = 2**29  # each byte may be listed three times in 31 bits: at first, and twice for its merge
 
 
 def train_merges(words: WordCounts, num_merges: int) -> NDArray[np.int32]:
     """At most `num_merges` merges, one row (left, right) each; fewer where no pair is left to merge."""
-    if len(words.text) >= MAX_BYTES:
-        raise ValueError(
-            f"{len(words.text)} bytes of different words; training holds at most {MAX_BYTES}: "
-            "lower max_bytes, or use a split that makes shorter words"
-        )
+    if len(words.text) >= LARGEST_WORD_BYTES:
+        raise ValueError(f"{len(words.text)} bytes of different words; training holds less than {LARGEST_WORD_BYTES}")
     return _train(words.text, words.ends, words.counts, max(0, num_merges))
 
 

@@ -9,6 +9,7 @@ Split = Literal["gpt2", "gpt4", "llama3", "cl100k"]
 
 NUM_SPECIAL_TOKENS = 6
 SMALLEST_VOCABULARY = 256 + NUM_SPECIAL_TOKENS
+LARGEST_WORD_BYTES = 1 << 29  # each byte may be listed three times in 31 bits while merges are learnt
 LARGEST_VOCABULARY = 1 << 20  # what the encoder's tables hold
 
 
@@ -22,10 +23,15 @@ class TrainTokenizer:
     """How text is cut into words: gpt4 (as Llama 3), gpt2, or cl100k (gpt4 as tiktoken cuts it now)."""
     max_bytes: int = 10_000_000_000
     """Train on at most about this many bytes of text; of more, a random sample of documents is taken."""
+    max_word_bytes: int = field(default=100_000_000, metadata={"added": 100_000_000})
+    """Merges are learnt from at most this many bytes of different words, some 4 GB of memory; of more, the rarest are
+    left out."""
     sample: str = "The furnace keeps one even heat; tokenization merges the most frequent pairs first."
     """A sentence whose merges are written to sample.json, step by step."""
     seed: int = 0
     """Chooses the sample of documents where there are more than max_bytes."""
+    memory_bytes: int = field(default=2_000_000_000, metadata={"runtime": True})
+    """Tables of counted words grow to about this size, then go to disk; changes the speed, never the result."""
     workers: int = field(default=1, metadata={"runtime": True})
     """Threads that count words; changes the speed, never the result."""
 
@@ -37,6 +43,8 @@ class TrainTokenizer:
             )
         if self.max_bytes < 1:
             raise ValueError(f"max_bytes is {self.max_bytes}; choose at least 1")
+        if not 1 <= self.max_word_bytes < LARGEST_WORD_BYTES:
+            raise ValueError(f"max_word_bytes is {self.max_word_bytes}; choose 1 to {LARGEST_WORD_BYTES - 1}")
 
 
 @dataclass(frozen=True)

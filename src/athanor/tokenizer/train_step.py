@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from athanor.core.artifact import write_json
-from athanor.core.console import progress
+from athanor.core.artifact import WORK, write_json
+from athanor.core.console import progress, warn
 from athanor.core.documents import shards
 from athanor.tokenizer.bpe_train import train_merges
 from athanor.tokenizer.config import TrainTokenizer
@@ -27,6 +28,9 @@ from athanor.tokenizer.texts import Texts, read_texts
 from athanor.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 from athanor.tokenizer.vocabulary import trained_vocabulary
 from athanor.tokenizer.word_counts import WordCounter
+from athanor.tokenizer.word_spill import Kept, Spill, kept_words
+
+GROWING = 3  # a table that doubles holds the old and the new one for a moment
 
 
 def run(config: TrainTokenizer, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -34,11 +38,15 @@ def run(config: TrainTokenizer, inputs: Mapping[str, Path], out: Path) -> dict[s
     started = time.perf_counter()
     folder = inputs["documents"]
     training = shards(folder / "train" if (folder / "train").is_dir() else folder)
-    counter, sample = count_words(training, config)
-    if counter.num_words == 0:
+    kept, counted = count_words(training, config, out / WORK / "words")
+    if not counted["words"]:
         raise ValueError(f"{folder}: no text to train a tokenizer on; {len(training)} shards, all empty")
-    words = counter.result()
-    merges = train_merges(words, config.vocab_size - 256 - len(SPECIAL_TOKENS))
+    if kept.occurrences_left_out:
+        warn(
+            f"tokenizer: {kept.occurrences_left_out:,} of {counted['words']:,} words left out, as they occur fewer "
+            f"than {kept.least_count} times; raise max_word_bytes for all"
+        )
+    merges = train_merges(kept.words, config.vocab_size - 256 - len(SPECIAL_TOKENS))
     tokenizer = Tokenizer(trained_vocabulary(config.split, merges, SPECIAL_TOKENS))
     tokenizer.save(out)
     steps = [asdict(step) for step in replay(tokenizer, config.sample)]
@@ -50,18 +58,16 @@ def run(config: TrainTokenizer, inputs: Mapping[str, Path], out: Path) -> dict[s
         "merges": len(merges),
         "split": config.split,
         "tokenizer_sha256": tokenizer.sha256,
-        "documents": sample["documents"],
-        "bytes": counter.num_bytes,
-        "bytes_available": sample["bytes_available"],
-        "words": counter.num_words,
-        "different_words": len(words.counts),
+        **counted,
+        "different_words": kept.different_words,
+        "words_left_out": kept.occurrences_left_out,
         "seconds": round(time.perf_counter() - started, 3),
         **compression(tokenizer, validation or training, held_out=bool(validation)),
     }
 
 
-def count_words(paths: Sequence[Path], config: TrainTokenizer) -> tuple[WordCounter, dict[str, int]]:
-    """How often each word occurs in the shards, and how much of them was read.
+def count_words(paths: Sequence[Path], config: TrainTokenizer, work: Path) -> tuple[Kept, dict[str, int]]:
+    """How often each word occurs in the shards, and how much of them was read; `work` is for tables that grow large.
 
     Shards are spread over threads; counts are sums, so the result does not depend on their number.
     """
@@ -71,6 +77,9 @@ def count_words(paths: Sequence[Path], config: TrainTokenizer) -> tuple[WordCoun
     limit = np.uint64(min(2**64 - 1, 2**64 * config.max_bytes // max(1, available)))
     first = np.cumsum([0, *map(len, sizes)])
     kept = [mixed(np.arange(a, b, dtype=np.uint64), config.seed) <= limit for a, b in pairwise(first)]
+    workers = max(1, min(config.workers, len(paths)))
+    largest_table = config.memory_bytes // (GROWING * workers)
+    spill, spilling = Spill(work, config.split), Lock()
 
     with progress("count words", len(paths), "shards") as shown:
 
@@ -79,16 +88,30 @@ def count_words(paths: Sequence[Path], config: TrainTokenizer) -> tuple[WordCoun
             for i in indices:
                 for texts in _kept_texts(paths[i], kept[i]):
                     counter.add(texts.data, texts.ends)
+                    if counter.table_bytes > largest_table:
+                        with spilling:
+                            spill.add(counter.result())
+                        counter.clear()
                 shown.advance()
             return counter
 
-        workers = max(1, min(config.workers, len(paths)))
         with ThreadPoolExecutor(workers) as pool:
             counters = list(pool.map(count_some, [range(w, len(paths), workers) for w in range(workers)]))
+    counted = {
+        "documents": int(sum(k.sum() for k in kept)),
+        "bytes": sum(counter.num_bytes for counter in counters),
+        "bytes_available": available,
+        "words": sum(counter.num_words for counter in counters),
+    }
+    if spill.num_tables:
+        for counter in counters:
+            spill.add(counter.result())
+        return kept_words(spill.parts(), spill.parts(), config.max_word_bytes), counted
     total = counters[0]
     for counter in counters[1:]:
         total.merge(counter)
-    return total, {"documents": int(sum(k.sum() for k in kept)), "bytes_available": available}
+    words = [total.result()]
+    return kept_words(words, words, config.max_word_bytes), counted
 
 
 def compression(tokenizer: Tokenizer, paths: Sequence[Path], held_out: bool) -> dict[str, Any]:

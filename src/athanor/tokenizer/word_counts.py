@@ -61,11 +61,25 @@ class WordCounter:
 
     def merge(self, other: "WordCounter") -> None:
         """Add what `other` has counted."""
-        counted = other.result()
-        padded = with_slack(counted.text.tobytes())
-        self._slots, self._arena = _count(padded, counted.ends, counted.counts, 1, self._slots, self._arena, self._used)
+        self.add_counted(other.result())
         self.num_bytes += other.num_bytes
         self.num_words += other.num_words
+
+    def add_counted(self, words: WordCounts) -> None:
+        """Add words that are counted already; `num_bytes` and `num_words` stay as they are."""
+        padded = with_slack(words.text.tobytes())
+        self._slots, self._arena = _count(padded, words.ends, words.counts, 1, self._slots, self._arena, self._used)
+
+    @property
+    def table_bytes(self) -> int:
+        """Memory that the different words take; three times as much for a moment when the table grows."""
+        return self._slots.nbytes + self._arena.nbytes
+
+    def clear(self) -> None:
+        """Forget the words, but not `num_bytes` and `num_words`."""
+        self._slots = np.zeros((_FIRST_SLOTS, 3), np.uint64)
+        self._arena = np.empty(_FIRST_ARENA, np.uint8)
+        self._used[:] = 0
 
     def result(self) -> WordCounts:
         """What has been counted so far, in no particular order."""
