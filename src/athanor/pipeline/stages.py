@@ -95,6 +95,15 @@ STAGES: tuple[Stage, ...] = (
                 headline=("auc",),
             ),
             Kind(
+                "data.decontaminate",
+                "Take questions of benchmarks out of the corpus.",
+                "athanor.data.decontaminate:Decontaminate",
+                "athanor.data.decontaminate:run",
+                inputs=("documents",),
+                optional_inputs=("questions",),
+                headline=("documents_out", "documents_hit"),
+            ),
+            Kind(
                 "data.mixture",
                 "Hold out pages, choose the high-quality subset, set the weights of the sources.",
                 "athanor.data.mixture:Mixture",

@@ -1,0 +1,290 @@
+"""Which questions of benchmarks stand in a text: an index of their runs of words, and the search in it.
+
+In: items of benchmarks, then texts. Out: for each text the items found in it, how much of each, and where.
+
+A text of an item with at least `ngram_words` words is known by every run of that many words (Brown et al. 2020,
+appendix C). A shorter field with at least `min_words` words is known by all of its words. Of an item that has
+only still shorter fields, its longest field must be followed by its other ones, with at most three words
+(the letters of choices) between two; where even that makes fewer than `min_words` words, the item cannot be looked
+for and is counted. A run with fewer than a third of distinct words that have a letter ("1 2 3 4 5 ...") is no
+evidence and left out. The part of an item's words that is found is its overlap (Touvron et al. 2023, appendix A.6).
+
+The index is a few arrays in files, mapped into every worker; memory goes with the benchmarks, not with the corpus.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athanor.core.artifact import atomic_path, read_jsonl, write_jsonl
+from athanor.core.compiled import kernel
+from athanor.data.benchmark_items import Item
+from athanor.data.word_hashes import Hashes, Places, Words, run_hashes, words_of
+
+ARRAYS = ("keys", "slots", "lengths", "first_posting", "posting_item", "posting_place")
+SHOWN_CHARACTERS = 300  # of an item's longest text
+WORDS_BETWEEN = 3  # of two fields of a short item
+MIN_HEAD_WORDS = 3  # of the longest field of a short item
+TELLING = 3  # one in so many words of a run must be a word with a letter that has not yet occurred in it
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is kept of an item besides its runs of words."""
+
+    benchmark: str
+    number: int
+    num_words: int
+    """Words that can be found; 0 for an item too short to be looked for."""
+    shown: str
+    """The beginning of its longest text."""
+    tail: tuple[tuple[int, ...], ...] = ()
+    """Of a short item: the hashes of the fields that must follow its longest one."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The runs of words of all items."""
+
+    keys: Hashes
+    """Hashes of runs, 0 where a place of the table is empty."""
+    slots: NDArray[np.int32]
+    """For each place of the table, the number of its run."""
+    lengths: NDArray[np.int32]
+    """Words in each run."""
+    first_posting: Places
+    """Where the postings of each run begin; one number more than runs."""
+    posting_item: NDArray[np.int32]
+    posting_place: NDArray[np.int32]
+    """At which of its item's words the run begins."""
+    items: list[Described]
+
+    @cached_property
+    def distinct_lengths(self) -> list[int]:
+        """The lengths of runs that there are."""
+        return [int(length) for length in np.unique(self.lengths)]
+
+    def save(self, folder: Path) -> None:
+        """Write the index; the list of items, written last, says that it is whole."""
+        for name in ARRAYS:
+            with atomic_path(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
+                np.save(file, getattr(self, name), allow_pickle=False)
+        write_jsonl(folder / "items.jsonl", (vars(item) for item in self.items))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Index":
+        """The index that `save` wrote; its arrays stay on disk and are shared between processes."""
+        arrays: dict[str, Any] = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in ARRAYS
+        }
+        items = [
+            Described(**{**row, "tail": tuple(tuple(field) for field in row["tail"])})
+            for row in read_jsonl(folder / "items.jsonl")
+        ]
+        return cls(**arrays, items=items)
+
+
+@dataclass(frozen=True)
+class Match:
+    """An item found in a text."""
+
+    item: int
+    words_found: int
+    overlap: float
+    """Share of the item's words."""
+    spans: list[tuple[int, int]]
+    """First word, and the word after the last, of each passage of the text; sorted, apart from each other."""
+
+
+def index_of(items: Iterable[Item], ngram_words: int, min_words: int) -> Index:
+    """The index of `items`."""
+    described: list[Described] = []
+    keys: list[Hashes] = [np.empty(0, np.uint64)]
+    lengths: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+    owners: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+    places: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+    for number, item in enumerate(items):
+        runs, num_words, tail = _runs(item, ngram_words, min_words)
+        shown = max(item.texts, key=len, default="")[:SHOWN_CHARACTERS]
+        described.append(Described(item.benchmark, item.number, num_words, shown, tail))
+        for hashes, length, at in runs:
+            keys.append(hashes)
+            lengths.append(np.full(len(hashes), length, np.int32))
+            owners.append(np.full(len(hashes), number, np.int32))
+            places.append(at)
+    distinct, first, run_of = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
+    order = np.argsort(run_of, kind="stable")
+    table_keys, slots = _table(distinct)
+    return Index(
+        table_keys,
+        slots,
+        np.concatenate(lengths)[first],
+        np.concatenate([[0], np.cumsum(np.bincount(run_of, minlength=len(distinct)))]).astype(np.int64),
+        np.concatenate(owners)[order],
+        np.concatenate(places)[order],
+        described,
+    )
+
+
+def find_runs(index: Index, words: Words) -> NDArray[np.int32]:
+    """The runs of the index in a text: rows of (place of its first word, number of the run), by place."""
+    found = [np.empty((0, 2), np.int32)]
+    for length in index.distinct_lengths:
+        hashes = run_hashes(words.hashes, length)
+        hits = np.empty((16, 2), np.int32)
+        count = _look_up(hashes, index.keys, index.slots, hits)
+        if count > len(hits):
+            hits = np.empty((count, 2), np.int32)
+            _look_up(hashes, index.keys, index.slots, hits)
+        found.append(hits[:count])
+    every = np.concatenate(found)
+    return every[np.lexsort((every[:, 1], every[:, 0]))]
+
+
+def matches(index: Index, words: Words, hits: NDArray[np.int32], min_overlap: float) -> Iterator[Match]:
+    """The items of which at least one run and `min_overlap` of their words were found, in their order."""
+    counts = index.first_posting[hits[:, 1] + 1] - index.first_posting[hits[:, 1]]
+    which = np.repeat(np.arange(len(hits)), counts)
+    offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    posting = index.first_posting[hits[which, 1]] + offset
+    items, places = index.posting_item[posting], index.posting_place[posting]
+    order = np.lexsort((places, items))
+    cuts = np.flatnonzero(np.diff(items[order], prepend=-1, append=len(index.items)))
+    for begin, end in itertools.pairwise(cuts):
+        rows = order[begin:end]
+        number = int(items[rows[0]])
+        item = index.items[number]
+        at, lengths = hits[which[rows], 0], index.lengths[hits[which[rows], 1]]
+        spans = [(int(a), int(a + n)) for a, n in zip(at, lengths, strict=True)]
+        if item.tail:
+            ends = [(a, _end_of_tail(words, b, item.tail)) for a, b in spans]
+            spans = [(a, b) for a, b in ends if b is not None]
+            if spans:
+                yield Match(number, item.num_words, 1.0, _joined(spans))
+            continue
+        covered = sum(
+            b - a for a, b in _joined([(int(p), int(p + n)) for p, n in zip(places[rows], lengths, strict=True)])
+        )
+        overlap = min(1.0, covered / item.num_words)
+        if overlap >= min_overlap:
+            yield Match(number, covered, overlap, _joined(spans))
+
+
+def _runs(
+    item: Item, ngram_words: int, min_words: int
+) -> tuple[list[tuple[Hashes, int, NDArray[np.int32]]], int, tuple[tuple[int, ...], ...]]:
+    """The runs of an item as (hashes, words in each, places among the item's words), its words, and its tail."""
+    split = [words_of(text) for text in item.texts]
+    runs, num_words = [], 0
+    for text, words, listed in zip(item.texts, split, item.listed, strict=True):
+        count = len(words.hashes)
+        whole = not listed and min_words <= count < ngram_words
+        if count >= ngram_words or whole:
+            hashes, places = _telling_runs(text, words, count if whole else ngram_words)
+            runs.append((hashes, count if whole else ngram_words, places + np.int32(num_words)))
+            num_words += count if len(hashes) else 0
+    if any(len(hashes) for hashes, _, _ in runs):
+        return runs, num_words, ()
+    heads = [i for i, listed in enumerate(item.listed) if not listed]
+    if not heads:
+        return [], 0, ()
+    head = max(heads, key=lambda i: len(split[i].hashes))
+    tail = tuple(tuple(words.hashes.tolist()) for words in split[head + 1 :] if len(words.hashes))
+    length = len(split[head].hashes)
+    if not tail or not MIN_HEAD_WORDS <= length < ngram_words or length + sum(map(len, tail)) < min_words:
+        return [], 0, ()
+    hashes, places = _telling_runs(item.texts[head], split[head], length)
+    return [(hashes, length, places)], length + sum(map(len, tail)) if len(hashes) else 0, tail
+
+
+def _telling_runs(text: str, words: Words, length: int) -> tuple[Hashes, NDArray[np.int32]]:
+    """The runs of `length` words that are evidence, and at which word each begins."""
+    spans = zip(words.begins.tolist(), words.ends.tolist(), strict=True)
+    lettered = np.array([not text[begin:end].isnumeric() for begin, end in spans], np.bool_)
+    distinct = np.zeros(max(0, len(lettered) - length + 1), np.int32)
+    _count_distinct(words.hashes, lettered, length, distinct)
+    places = np.flatnonzero(distinct >= max(1, length // TELLING)).astype(np.int32)
+    return run_hashes(words.hashes, length)[places], places
+
+
+def _end_of_tail(words: Words, place: int, tail: tuple[tuple[int, ...], ...]) -> int | None:
+    """The word after the last of `tail` where its fields follow each other from `place` on; else None."""
+    for field in tail:
+        wanted = np.array(field, np.uint64)
+        for start in range(place, place + WORDS_BETWEEN + 1):
+            if np.array_equal(words.hashes[start : start + len(wanted)], wanted):
+                place = start + len(wanted)
+                break
+        else:
+            return None
+    return place
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same words as fewer spans, sorted."""
+    joined: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _table(distinct: Hashes) -> tuple[Hashes, NDArray[np.int32]]:
+    """A hash table of the runs, at most half full."""
+    size = 1 << max(4, int(2 * len(distinct)).bit_length())
+    keys, slots = np.zeros(size, np.uint64), np.zeros(size, np.int32)
+    _fill(distinct, keys, slots)
+    return keys, slots
+
+
+@kernel
+def _fill(distinct: Hashes, keys: Hashes, slots: NDArray[np.int32]) -> None:
+    mask = np.uint64(len(keys) - 1)
+    for number in range(len(distinct)):
+        at = distinct[number] & mask
+        while keys[at] != 0:
+            at = (at + np.uint64(1)) & mask
+        keys[at] = distinct[number]
+        slots[at] = number
+
+
+@kernel
+def _look_up(hashes: Hashes, keys: Hashes, slots: NDArray[np.int32], hits: NDArray[np.int32]) -> int:
+    """Fill `hits` as far as it goes; returns how many there are."""
+    mask = np.uint64(len(keys) - 1)
+    count = 0
+    for place in range(len(hashes)):
+        at = hashes[place] & mask
+        while keys[at] != 0:
+            if keys[at] == hashes[place]:
+                if count < len(hits):
+                    hits[count, 0] = place
+                    hits[count, 1] = slots[at]
+                count += 1
+                break
+            at = (at + np.uint64(1)) & mask
+    return count
+
+
+@kernel
+def _count_distinct(words: Hashes, lettered: NDArray[np.bool_], length: int, distinct: NDArray[np.int32]) -> None:
+    """For each run of `length` words, how many different ones with a letter it has."""
+    for start in range(len(distinct)):
+        count = 0
+        for i in range(start, start + length):
+            new = lettered[i]
+            for j in range(start, i):
+                if words[j] == words[i]:
+                    new = False
+                    break
+            if new:
+                count += 1
+        distinct[start] = count
