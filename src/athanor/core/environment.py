@@ -11,6 +11,7 @@ from typing import Any
 
 import athanor
 
+_elsewhere: dict[str, float] = {"cpu_seconds": 0.0, "peak_memory_bytes": 0}
 _SECRET = re.compile(r"(^|[-_.])(token|secret|password|passwd|api[-_]?key|credentials?)(=|$)", re.IGNORECASE)
 
 
@@ -49,18 +50,25 @@ def device() -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident memory of this process, or of a finished child where that was larger."""
+    """The largest resident memory of this process, a finished child, or a process elsewhere that worked for it."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kilobytes
     usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(usages) * unit
+    return max(int(_elsewhere["peak_memory_bytes"]), max(usages) * unit)
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process and its finished children."""
+    """User and system time of this process, its finished children, and what machines elsewhere did for it."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    here = times.user + times.system + times.children_user + times.children_system
+    return here + _elsewhere["cpu_seconds"]
+
+
+def note_usage_elsewhere(cpu_seconds: float, peak_memory_bytes: int) -> None:
+    """Count what another machine's process used for the work of this one."""
+    _elsewhere["cpu_seconds"] += cpu_seconds
+    _elsewhere["peak_memory_bytes"] = max(_elsewhere["peak_memory_bytes"], peak_memory_bytes)
 
 
 def without_secrets(argv: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -38,6 +38,11 @@ class Run:
     """Run this step alone; its inputs must be finished."""
     dry_run: bool = False
     """Show what would be done and because of what, and do nothing."""
+    executor: Literal["processes", "ray"] | None = None
+    """Who works on the shards of data steps: processes of this machine, or a Ray cluster; null: what the recipe says.
+    Never changes a result."""
+    ray_address: str = ""
+    """HOST:PORT of the Ray cluster; empty: RAY_ADDRESS, else the one that runs on this machine."""
     runs: Path = Path("runs")
     """Folder of all runs; results are in RUNS/<recipe name>."""
 
@@ -91,6 +96,8 @@ class Gc:
 def run(options: Run) -> int:
     """Run a recipe; returns the exit status."""
     recipe, merged, run_folder = _opened(options.recipe, options.settings, options.runs)
+    if options.executor:
+        recipe = recipe.executed_by(options.executor, options.ray_address)
     if options.dry_run:
         plan = runner.planned(recipe, options.until, options.only)
         print(_table([state_of(step, run_folder) for step in plan.steps]))

@@ -19,6 +19,7 @@ from typing import Any
 from athanor.core import console, environment
 from athanor.core.artifact import WORK, Manifest, canonical_json, read_json, result_files, write_json, write_manifest
 from athanor.core.config import from_dict, runtime_dict
+from athanor.core.workers import Executor, executed_by
 from athanor.pipeline.stages import imported
 
 STEP = "step.json"
@@ -35,7 +36,9 @@ def execute(folder: Path) -> Manifest | None:
     first_process = int(os.environ.get("RANK", "0")) == 0
     history = _begin_attempt(work) if first_process else {}
     start = time.monotonic()
-    metrics = run(config, inputs, folder)
+    launch = step["launch"]
+    with executed_by(Executor(launch.get("executor", "processes"), launch.get("ray_address", ""))):
+        metrics = run(config, inputs, folder)
     if not first_process:
         return None
     canonical_json(metrics)  # a metric that is not a number of JSON fails here, with its step named

@@ -34,6 +34,10 @@ class Launch:
     """HOST:PORT where machines meet; needed for more than one."""
     environment: dict[str, str] = field(default_factory=dict)
     """Environment variables for the step's processes."""
+    executor: Literal["processes", "ray"] = "processes"
+    """Who works on the shards of a data step: processes of its machine, or the cores of a Ray cluster."""
+    ray_address: str = ""
+    """HOST:PORT of the Ray cluster; empty: RAY_ADDRESS, else the cluster that runs on this machine."""
 
     def __post_init__(self) -> None:
         if self.processes < 1 or self.machines < 1:

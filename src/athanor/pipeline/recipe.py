@@ -15,9 +15,9 @@ Precedence: defaults < recipe < `--set step.field=value`. Unknown keys are error
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from athanor.core.artifact import sha256_of
 from athanor.core.config import ConfigError, from_dict, suggestion
@@ -50,6 +50,15 @@ class Recipe:
         if name not in self.steps:
             raise ConfigError(f"recipe {self.name}: no step {name!r}; {suggestion(name, self.steps)}")
         return self.steps[name]
+
+    def executed_by(self, executor: Literal["processes", "ray"], ray_address: str = "") -> "Recipe":
+        """The same recipe with every step's shards worked on by `executor`; no fingerprint changes."""
+        made: dict[str, Step] = {}
+        for step in in_order(self.steps):
+            launch = replace(step.launch, executor=executor, ray_address=ray_address)
+            inputs = {name: made[needed.name] for name, needed in step.inputs.items()}
+            made[step.name] = replace(step, launch=launch, inputs=inputs)
+        return replace(self, steps={name: made[name] for name in self.steps})
 
 
 def step(name: str, kind: str, config: Any = None, *, launch: Launch | None = None, **inputs: Step) -> Step:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 
@@ -89,6 +89,9 @@ def options_of_kind(name: str) -> Any:
     flat = annotated[config, tyro.conf.arg(name="")]  # its own fields without a prefix, nested ones with theirs
     fields.append(("config", flat, field(default_factory=config)))
     fields.append(("settings", Settings, ()))
+    if any(entry.name == "workers" for entry in dataclasses.fields(config)):  # it works shard by shard
+        for each in ("executor", "ray_address"):
+            fields.append((each, *_launch_field(each)))
     fields.sort(key=lambda entry: len(entry))  # those without a default come first
     return make_dataclass("Options", fields, namespace={"kind": kind, "__doc__": kind.summary}, frozen=True)
 
@@ -105,7 +108,18 @@ def run_kind(options: Any) -> int:
         if not equals:
             raise ConfigError(f"--inputs {pair}: expected NAME=FOLDER")
         inputs[name] = Path(folder)
-    return _done(kind, _with_settings(options.config, options.settings), inputs, options.out)
+    launch = Launch(executor=getattr(options, "executor", "processes"), ray_address=getattr(options, "ray_address", ""))
+    return _done(kind, _with_settings(options.config, options.settings), inputs, options.out, launch)
+
+
+def _launch_field(name: str) -> tuple[Any, Any]:
+    """Type with help, and default, of an option that stands in `Launch` for recipes."""
+    found = next(entry for entry in dataclasses.fields(Launch) if entry.name == name)
+    help_text = {
+        "executor": "Who works on the shards: processes of this machine, or the cores of a Ray cluster.",
+        "ray_address": "HOST:PORT of the Ray cluster; empty: RAY_ADDRESS, else the one that runs on this machine.",
+    }[name]
+    return Annotated[get_type_hints(Launch)[name], tyro.conf.arg(help=help_text)], found.default
 
 
 def _with_settings(config: Any, settings: Sequence[str]) -> Any:
@@ -119,7 +133,7 @@ def _with_settings(config: Any, settings: Sequence[str]) -> Any:
     return from_dict(type(config), data, "--set")
 
 
-def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path) -> int:
+def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path, launch: Launch | None = None) -> int:
     """Bring `out` to the finished result of one step."""
     for name, folder in inputs.items():
         if not folder.is_dir():
@@ -137,7 +151,7 @@ def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path) -> int:
             folders = {name: str(folder.resolve()) for name, folder in inputs.items()}
             argv = without_secrets(running_command())
             name = kind.name.rpartition(".")[2]
-            write_json(out / STEP, step_json(name, kind.run, config, identity, folders, Launch(), argv))
+            write_json(out / STEP, step_json(name, kind.run, config, identity, folders, launch or Launch(), argv))
             manifest = execute(out)
     if manifest is not None:
         say(f"{out}{headline(manifest)}")
