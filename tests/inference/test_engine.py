@@ -8,6 +8,8 @@ from athanor.inference.config import Sampling
 from athanor.inference.engine import ContextOverflow, Engine, Request, generate, logprobs
 from athanor.inference.sampling import RowSampling, draw, sampling_logits
 from athanor.model.attention import causal
+from athanor.model.config import LstmConfig
+from athanor.model.lstm import Lstm
 from athanor.model.transformer import Transformer
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 11], [12, 13], [1, 2, 3]]
@@ -153,3 +155,13 @@ def test_bfloat16_weights_generate_too_close_to_float32(model):
     (result,) = generate(half, [[1, 2, 3]], Sampling(), max_new_tokens=60, stop_ids=[], seed=0)
     (expected,) = logprobs(half, [[1, 2, 3, *result.tokens]])
     assert (torch.tensor(result.log_probabilities) - expected[2:]).abs().max() < 0.5  # bfloat16 keeps 8 bits
+
+
+def test_an_lstm_generates_as_if_it_read_everything_anew():
+    recurrent = Lstm(LstmConfig(vocab_size=50, context_length=128, num_layers=2, d_model=16), seed=5).eval()
+    for max_rows in (2, 8):
+        results = generate(
+            recurrent, PROMPTS, Sampling(), max_new_tokens=30, stop_ids=[0, 7], seed=3, max_rows=max_rows
+        )
+        for index, (prompt, result) in enumerate(zip(PROMPTS, results, strict=True)):
+            assert result.tokens == slow_generation(recurrent, prompt, Sampling(), 30, {0, 7}, (3, index))

@@ -17,9 +17,12 @@ from safetensors.torch import load_file
 
 from athanor.core.artifact import read_jsonl
 from athanor.core.tracker import read_metrics
-from athanor.model.config import Shape
+from athanor.model import folder as model_files
+from athanor.model.config import LstmShape, Shape
+from athanor.tokenizer.token_shards import TokenDataset
 from athanor.train import pretrain
 from athanor.train.config import AdamW, Muon, Pretrain, PretrainFit, Schedule
+from athanor.train.validation import validate
 
 SHAPE = Shape(context_length=32, num_layers=2, d_model=32, d_ff=64, num_heads=2, num_kv_heads=1, head_width=16)
 CONFIG = Pretrain(
@@ -145,6 +148,37 @@ def test_two_processes_train_the_same_model_as_one(corpus: dict[str, Path], tmp_
         torch.testing.assert_close(two[name], weight, atol=1e-5, rtol=1e-4, msg=name)
     losses = [[row["loss"] for row in read_metrics(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+LSTM = replace(
+    CONFIG,
+    shape=Shape(),
+    lstm=LstmShape(context_length=32, num_layers=1, d_model=48),
+    fit=replace(CONFIG.fit, num_steps=40),
+)
+
+
+def test_an_lstm_learns_and_its_folder_gives_it_back(corpus: dict[str, Path], tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    metrics = pretrain.run(LSTM, corpus, tmp_path)
+    torch.set_num_threads(threads)
+    assert metrics["bits_per_byte"] < 2.5
+    loaded = model_files.load(tmp_path, dtype=torch.bfloat16 if metrics["precision"] == "bfloat16" else torch.float32)
+    validation = TokenDataset(corpus["tokens"] / "validation")
+    assert validate(loaded, validation).loss == pytest.approx(metrics["validation_loss"], rel=0.02)
+
+
+def test_an_lstm_beside_a_transformer_is_refused() -> None:
+    with pytest.raises(ValueError, match="keep one"):
+        replace(LSTM, shape=SHAPE)
+
+
+def test_results_from_before_the_lstm_stay_valid() -> None:
+    from athanor.core.artifact import sha256_of
+    from athanor.core.config import fingerprint_dict
+
+    assert "lstm" not in fingerprint_dict(CONFIG, sha256_of)
+    assert "lstm" in fingerprint_dict(LSTM, sha256_of)
 
 
 def test_tokens_of_another_tokenizer_are_refused(corpus: dict[str, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from athanor.model.transformer import Transformer
+    from athanor.model.language_model import LanguageModel
     from athanor.tokenizer.tokenizer import Tokenizer
 
 Row = TypeVar("Row")
@@ -51,19 +51,19 @@ def documented_answer(row: Conversation) -> str:
     return str(row["messages"][-1]["content"])
 
 
-def load(folder: Path, threads: int | None) -> tuple["Tokenizer", "Transformer"]:
+def load(folder: Path, threads: int | None) -> tuple["Tokenizer", "LanguageModel"]:
     """Tokenizer and model of a model folder, ready to evaluate."""
-    from athanor.model import convert
+    from athanor.model import folder as model_files
     from athanor.tokenizer.tokenizer import Tokenizer
     from athanor.train.precision import training_device, use_threads
 
     use_threads(threads)
-    return Tokenizer.load(folder), convert.load(folder, device=training_device()).eval()
+    return Tokenizer.load(folder), model_files.load(folder, device=training_device()).eval()
 
 
 def answer(
     tokenizer: "Tokenizer",
-    model: "Transformer",
+    model: "LanguageModel",
     rows: Sequence[Conversation],
     *,
     max_new_tokens: int,

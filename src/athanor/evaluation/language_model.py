@@ -25,7 +25,7 @@ from athanor.evaluation.compression import xz_bits_per_byte
 from athanor.evaluation.config import LanguageModel
 
 if TYPE_CHECKING:
-    from athanor.model.transformer import Transformer
+    from athanor.model import language_model as models
 
 LN2 = math.log(2)
 WINDOWS_PER_CALL = 64
@@ -113,7 +113,7 @@ def windows(num_tokens: int, context_length: int, overlap: float) -> list[tuple[
 
 
 def document_nats(
-    model: "Transformer", documents: Iterable[Sequence[int]], overlap: float
+    model: "models.LanguageModel", documents: Iterable[Sequence[int]], overlap: float
 ) -> tuple[list[float], list[int]]:
     """For each token sequence its nats after the first token, and how many tokens these are."""
     from athanor.inference.logprobs import logprobs

@@ -24,7 +24,9 @@ from athanor.inference import sampling as sample
 from athanor.inference.config import Sampling
 from athanor.inference.kv_cache import KVCache
 from athanor.inference.logprobs import logprobs as logprobs
-from athanor.model.transformer import Transformer
+from athanor.inference.state_cache import StateCache
+from athanor.model.language_model import LanguageModel
+from athanor.model.lstm import Lstm
 
 # B rows, N tokens laid end to end, D model width, V vocabulary, A alternatives
 
@@ -79,11 +81,12 @@ class Request:
 class Engine:
     """A batch that requests join and leave while it runs. One thread at a time may use it."""
 
-    def __init__(self, model: Transformer, max_rows: int = DEFAULT_ROWS) -> None:
+    def __init__(self, model: LanguageModel, max_rows: int = DEFAULT_ROWS) -> None:
         self.model = model
         self.max_rows = max_rows
         self._device = next(model.parameters()).device
-        self._cache = KVCache(model.config, model.compute_dtype, self._device)
+        kind_of_cache = StateCache if isinstance(model, Lstm) else KVCache
+        self._cache: StateCache | KVCache = kind_of_cache(model.config, model.compute_dtype, self._device)
         self._waiting: deque[tuple[int, Request]] = deque()
         self._rows: list[_Row] = []
         self._options: sample.RowSampling | None = None  # None after the set of rows changed
@@ -246,7 +249,7 @@ def check_room(prompt_length: int, context_length: int) -> None:
 
 
 def generate(
-    model: Transformer,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     max_new_tokens: int,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from athanor.inference.sampling import log_probability_of
 from athanor.model.attention import segments
-from athanor.model.transformer import Transformer
+from athanor.model.language_model import LanguageModel
 
 # N tokens laid end to end, D model width
 
@@ -21,7 +21,7 @@ LOGIT_TOKENS = 1024  # logits of this many positions exist at once: 32 MB at a v
 
 @torch.no_grad()  # not inference mode: the results may enter a loss
 def logprobs(
-    model: Transformer, sequences: Sequence[Sequence[int]], *, batch_tokens: int = BATCH_TOKENS
+    model: LanguageModel, sequences: Sequence[Sequence[int]], *, batch_tokens: int = BATCH_TOKENS
 ) -> list[Tensor]:
     """For each sequence the log-probability of its tokens 1, 2, ... given those before: float32, one fewer than tokens.
 
@@ -50,7 +50,7 @@ def _batches(sequences: Sequence[Sequence[int]], batch_tokens: int) -> list[list
     return batches
 
 
-def _batch_logprobs(model: Transformer, batch: Sequence[Sequence[int]]) -> list[Tensor]:
+def _batch_logprobs(model: LanguageModel, batch: Sequence[Sequence[int]]) -> list[Tensor]:
     device = next(model.parameters()).device
     lengths = [len(sequence) for sequence in batch]
     tokens_N = torch.tensor([token for sequence in batch for token in sequence], device=device)

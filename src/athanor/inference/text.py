@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from athanor.inference.config import Sampling
 from athanor.inference.engine import DEFAULT_ROWS, Generation, Sampled, generate
-from athanor.model.transformer import Transformer
+from athanor.model.language_model import LanguageModel
 from athanor.tokenizer.tokenizer import Tokenizer
 
 
@@ -90,7 +90,7 @@ class Completion:
 
 
 def complete(
-    model: Transformer,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,

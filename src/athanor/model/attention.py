@@ -13,7 +13,7 @@ The last two waste nothing on padding in the matrix products; only attention its
 """
 
 # B batch, T positions, H query heads, G key-value heads, K head width, N sequences, L longest sequence
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -34,12 +34,27 @@ class Layout(Protocol):
         """The attention output BHTK of layer number `layer`; queries and keys are already rotated."""
 
 
-def causal(num_rows: int, length: int, device: torch.device | str = "cpu") -> Layout:
+State = tuple[Tensor, Tensor]  # of a recurrent layer: output and memory, [1, B, D] each
+Cell = Callable[[Tensor, State | None], tuple[Tensor, State]]  # inputs [B, T, D], first state -> outputs, last state
+
+
+class RecurrentLayout(Protocol):
+    """Where the sequences of one forward pass begin, for layers that read them from left to right."""
+
+    def recur(self, layer: int, x_BTD: Tensor, cell: Cell) -> Tensor:
+        """The outputs BTD of layer number `layer`, whose `cell` starts anew with every sequence."""
+
+
+class TrainingLayout(Layout, RecurrentLayout, Protocol):
+    """A layout for models of either kind."""
+
+
+def causal(num_rows: int, length: int, device: torch.device | str = "cpu") -> TrainingLayout:
     """`num_rows` sequences of `length` tokens, all starting at position 0."""
     return _Causal(torch.arange(length, device=device)[None])
 
 
-def segments(lengths: Sequence[int], device: torch.device | str = "cpu") -> Layout:
+def segments(lengths: Sequence[int], device: torch.device | str = "cpu") -> TrainingLayout:
     """Sequences of these lengths end to end in one row; the input is tokens [1, sum(lengths)].
 
     >>> segments([3, 2]).positions_BT.tolist()
@@ -54,7 +69,7 @@ def segments(lengths: Sequence[int], device: torch.device | str = "cpu") -> Layo
     return _Gathered(rows, [0] * len(rows), positions, device)
 
 
-def shared_prompt(triples: Sequence[tuple[int, int, int]], device: torch.device | str = "cpu") -> Layout:
+def shared_prompt(triples: Sequence[tuple[int, int, int]], device: torch.device | str = "cpu") -> TrainingLayout:
     """Prompt, chosen, rejected of each triple of lengths end to end in one row.
 
     The rejected completion is computed as if it followed the prompt directly: its positions continue
@@ -108,6 +123,9 @@ class _Causal:
     def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
         return scaled_dot_product(q_BHTK, k_BGTK, v_BGTK)
 
+    def recur(self, layer: int, x_BTD: Tensor, cell: Cell) -> Tensor:
+        return cell(x_BTD, None)[0]
+
 
 class _Gathered:
     """Flat tokens regrouped into padded rows for attention, and back.
@@ -149,6 +167,10 @@ class _Gathered:
             q, k, v = (x[place_NL].transpose(1, 2) for x in (q_THK, k_TGK, v_TGK))
             outputs.append(scaled_dot_product(q, k, v).transpose(1, 2).flatten(0, 1))  # [N * L, H, K]
         return torch.cat(outputs)[self._home_of].transpose(0, 1)[None]
+
+    def recur(self, layer: int, x_BTD: Tensor, cell: Cell) -> Tensor:
+        outputs = [cell(x_BTD[0][place_NL], None)[0].flatten(0, 1) for place_NL in self._groups]  # [N * L, D]
+        return torch.cat(outputs)[self._home_of][None]
 
 
 def _check_lengths(lengths: Sequence[int]) -> None:

@@ -1,10 +1,12 @@
-"""The shape of a Transformer, without torch.
+"""The shapes of the models, without torch.
 
-`Shape` is what a recipe chooses; `ModelConfig` adds the vocabulary size, which the tokenizer decides.
-The names follow the Llama and Qwen3 configs of Hugging Face; `convert.py` holds the table between them.
+`Shape` is what a recipe chooses of a Transformer; `ModelConfig` adds the vocabulary size, which the tokenizer
+decides. The names follow the Llama and Qwen3 configs of Hugging Face; `convert.py` holds the table between
+them. `LstmShape` and `LstmConfig` are the same for an LSTM.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,4 +65,48 @@ class ModelConfig(Shape):
     @classmethod
     def of(cls, shape: Shape, vocab_size: int) -> "ModelConfig":
         """The config of `shape` with `vocab_size` tokens."""
-        return cls(**asdict(shape) | {"vocab_size": vocab_size})
+        return cls(**_values(shape), vocab_size=vocab_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LstmShape:
+    """Depth and width of an LSTM. A model of this shape cannot be exported to a Hugging Face folder."""
+
+    context_length: int = 256
+    """Longest sequence seen in training, in tokens."""
+    num_layers: int = 2
+    """Layers, each behind its norm and added to the residual stream."""
+    d_model: int = 256
+    """Width of the residual stream and of the state of every layer."""
+    norm_epsilon: float = 1e-6
+    """Added to the mean square in every RMSNorm."""
+    tied_embeddings: bool = False
+    """Use the token embedding as output layer as well."""
+
+    def __post_init__(self) -> None:
+        for name in ("context_length", "num_layers", "d_model"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LstmConfig(LstmShape):
+    """The shape of an LSTM with its vocabulary: all that decides which tensors it has."""
+
+    vocab_size: int
+    """Tokens the model can read and predict."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.vocab_size < 1:
+            raise ValueError(f"vocab_size is {self.vocab_size}; it must be at least 1")
+
+    @classmethod
+    def of(cls, shape: LstmShape, vocab_size: int) -> "LstmConfig":
+        """The config of `shape` with `vocab_size` tokens."""
+        return cls(**_values(shape), vocab_size=vocab_size)
+
+
+def _values(shape: Shape | LstmShape) -> dict[str, Any]:
+    """The fields of a shape by name; nested ones stay what they are."""
+    return {entry.name: getattr(shape, entry.name) for entry in fields(shape)}

@@ -1,4 +1,4 @@
-"""How many parameters a model has and how much work a token is, by named convention.
+"""How many parameters a model, Transformer or LSTM, has and how much work a token is, by named convention.
 
 Peers count differently and scaling laws move with the convention (Porian et al. 2024), so every count
 here says which one it is.
@@ -6,21 +6,22 @@ here says which one it is.
     all             every weight, tied ones once
     non_embedding   without the token embedding, and without the output layer (Kaplan et al. 2020)
     matmul          weights that take part in a matrix product per token: all matrices and the output
-                    layer, tied or not; no embedding look-up, no gains
+                    layer, tied or not; no embedding look-up, no gains, no biases
 
     six_n           6 x matmul parameters: the rule of thumb "6ND" for training
-    with_attention  the same plus the products of attention, which grow with the length of the sequence
+    with_attention  the same plus the products of attention, which grow with the length of the sequence;
+                    an LSTM has none, so that both are equal
 """
 
 from typing import Literal
 
-from athanor.model.config import ModelConfig
+from athanor.model.config import LstmConfig, ModelConfig
 
 ParameterConvention = Literal["all", "non_embedding", "matmul"]
 FlopsConvention = Literal["six_n", "with_attention"]
 
 
-def count_parameters(config: ModelConfig, convention: ParameterConvention = "all") -> int:
+def count_parameters(config: ModelConfig | LstmConfig, convention: ParameterConvention = "all") -> int:
     """The number of parameters by `convention`.
 
     >>> tiny = ModelConfig(vocab_size=10, num_layers=1, d_model=4, d_ff=8, num_heads=1, num_kv_heads=1, head_width=4)
@@ -31,15 +32,16 @@ def count_parameters(config: ModelConfig, convention: ParameterConvention = "all
     matrices = config.num_layers * _block_matrices(config)
     if convention == "matmul":
         return matrices + table
-    gains_per_block = 2 * config.d_model + (2 * config.head_width if config.qk_norm else 0)
-    body = matrices + config.num_layers * gains_per_block + config.d_model
+    body = matrices + config.num_layers * _block_vectors(config) + config.d_model
     if convention == "non_embedding":
         return body
     return body + (table if config.tied_embeddings else 2 * table)
 
 
 def flops_per_token(
-    config: ModelConfig, convention: FlopsConvention = "with_attention", sequence_length: int | None = None
+    config: ModelConfig | LstmConfig,
+    convention: FlopsConvention = "with_attention",
+    sequence_length: int | None = None,
 ) -> float:
     """Floating point operations of training on one token: forward and backward, a multiply-add is two.
 
@@ -47,13 +49,22 @@ def flops_per_token(
     of the sequence (Chowdhery et al. 2022, appendix B). `sequence_length` defaults to the context length.
     """
     linear = 6.0 * count_parameters(config, "matmul")
-    if convention == "six_n":
+    if convention == "six_n" or isinstance(config, LstmConfig):
         return linear
     length = sequence_length or config.context_length
     return linear + 12.0 * config.num_layers * config.num_heads * config.head_width * length
 
 
-def _block_matrices(config: ModelConfig) -> int:
+def _block_matrices(config: ModelConfig | LstmConfig) -> int:
+    if isinstance(config, LstmConfig):
+        return 8 * config.d_model**2  # four gates, each from the input and from the state
     heads = config.num_heads * config.head_width
     kv = config.num_kv_heads * config.head_width
     return config.d_model * (2 * heads + 2 * kv) + 3 * config.d_model * config.d_ff
+
+
+def _block_vectors(config: ModelConfig | LstmConfig) -> int:
+    """Gains and biases of a block."""
+    if isinstance(config, LstmConfig):
+        return config.d_model + 4 * config.d_model
+    return 2 * config.d_model + (2 * config.head_width if config.qk_norm else 0)

@@ -14,7 +14,7 @@ Left out: mixture of experts, rope scaling, sliding windows.
 
 # B batch, T positions, D model width, H query heads, G key-value heads, K head width, V vocabulary
 import math
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -22,68 +22,11 @@ from torch import Tensor, nn
 
 from athanor.model.attention import Layout
 from athanor.model.config import ModelConfig
+from athanor.model.language_model import LanguageModel
+from athanor.model.layers import Embedding, Linear, RMSNorm
 
 EMBEDDING_STD = 0.02
 HEAD_STD = 0.02
-
-
-class Linear(nn.Module):
-    """A matrix product without bias, in the type of its input; several maps of one input stack as `parts`."""
-
-    def __init__(self, width_in: int, *widths_out: int) -> None:
-        super().__init__()
-        self.parts = widths_out
-        self.weight = nn.Parameter(torch.empty(sum(widths_out), width_in))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype))
-
-
-class Embedding(nn.Module):
-    """One learned vector per token, in the type of its weight."""
-
-    def __init__(self, num_tokens: int, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_tokens, width))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return F.embedding(tokens, self.weight)
-
-
-class RMSNorm(nn.Module):
-    """Division by the root of the mean square, and a learned gain per channel."""
-
-    def __init__(self, width: int, epsilon: float) -> None:
-        super().__init__()
-        self.epsilon = epsilon
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed: Tensor = _RMSNorm.apply(x, self.weight, self.epsilon)  # type: ignore[no-untyped-call]
-        return normed
-
-
-class _RMSNorm(torch.autograd.Function):
-    """RMSNorm with its gradient written out: half the time of torch's, which is a chain of small steps."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
-        width = x.shape[-1]
-        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_().div_(width)
-        scale = mean_square.add_(epsilon).rsqrt_().to(x.dtype)
-        normed = x * scale
-        ctx.save_for_backward(normed, gain, scale)
-        return cast(Tensor, normed * gain.to(x.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (d_out,) = grad_outputs
-        normed, gain, scale = ctx.saved_tensors
-        width, gain_here = normed.shape[-1], gain.to(d_out.dtype)
-        product = (d_out * normed).reshape(-1, width)
-        d_gain = product.sum(0, dtype=torch.float32).to(gain.dtype)
-        along = (product @ gain_here[:, None]).view(scale.shape).div_(-width)
-        return torch.addcmul(d_out * gain_here, normed, along).mul_(scale), d_gain, None
 
 
 class Block(nn.Module):
@@ -120,11 +63,10 @@ class Block(nn.Module):
         return cast(Tensor, self.attention_out(seen_BHTK.transpose(1, 2).flatten(-2)))
 
 
-class Transformer(nn.Module):
+class Transformer(LanguageModel):
     """The model; see the head of the file. A new one starts as `initialize` fills it."""
 
-    embedding: Embedding
-    head: Linear | None
+    config: ModelConfig
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
@@ -144,15 +86,6 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout)
         return cast(Tensor, self.final_norm(x_BTD))
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Unnormalised log-probabilities [..., V] of the next token, in float32."""
-        return F.linear(hidden, self.head_weight.to(hidden.dtype)).float()
-
-    @property
-    def head_weight(self) -> nn.Parameter:
-        """The matrix [V, D] of the output layer: the embedding itself where they are tied."""
-        return self.embedding.weight if self.head is None else self.head.weight
 
 
 def rotary_angles(positions_BT: Tensor, config: ModelConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

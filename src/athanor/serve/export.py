@@ -84,7 +84,7 @@ def _checked_config(source: Path) -> dict[str, Any]:
     if not set(architectures) & set(ARCHITECTURES):
         raise ValueError(
             f"{source / 'config.json'}: architecture {', '.join(architectures) or 'not named'}; "
-            f"a model one talks with is one of {', '.join(ARCHITECTURES)}"
+            f"a Hugging Face folder holds one of {', '.join(ARCHITECTURES)}"
         )
     return config
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from athanor.core.artifact import read_manifest
-from athanor.model import convert
-from athanor.model.transformer import Transformer
+from athanor.model import folder as model_files
+from athanor.model.language_model import LanguageModel
 from athanor.serve.config import WeightType
 from athanor.tokenizer.tokenizer import Tokenizer
 
@@ -18,7 +18,7 @@ class LoadedModel:
     """What a conversation needs."""
 
     name: str
-    model: Transformer
+    model: LanguageModel
     tokenizer: Tokenizer
     fingerprint: str | None
     """Of the step that made the model; None for a folder made elsewhere."""
@@ -28,7 +28,7 @@ class LoadedModel:
 
 def load_model(folder: Path, name: str, dtype: WeightType = "float32") -> LoadedModel:
     """The model in `folder`; raises ValueError where model and tokenizer do not belong together."""
-    model = convert.load(folder, dtype=getattr(torch, dtype)).eval()
+    model = model_files.load(folder, dtype=getattr(torch, dtype)).eval()
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
@@ -46,7 +46,7 @@ def load_model(folder: Path, name: str, dtype: WeightType = "float32") -> Loaded
     )
 
 
-def _drop_padding(model: Transformer, num_tokens: int) -> None:
+def _drop_padding(model: LanguageModel, num_tokens: int) -> None:
     """Cuts rows of the vocabulary that are no token off, which some models have for speed: they must not be drawn."""
     if num_tokens == model.config.vocab_size:
         return

@@ -7,7 +7,7 @@ and DPO share; `Pretrain` adds the model's shape, the batches and what is measur
 from dataclasses import dataclass, field
 from typing import Literal
 
-from athanor.model.config import Shape
+from athanor.model.config import LstmShape, Shape
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,9 @@ class Pretrain:
     """Training of a language model on token datasets."""
 
     shape: Shape = field(default_factory=Shape)
-    """Depth and widths of the model."""
+    """Depth and widths of the Transformer."""
+    lstm: LstmShape | None = field(default=None, metadata={"added": None})
+    """Train an LSTM of this shape in its place; it cannot be exported to a Hugging Face folder."""
     fit: PretrainFit = field(default_factory=PretrainFit)
     """Steps, optimizer, precision."""
     batch_size: int = 8
@@ -151,3 +153,12 @@ class Pretrain:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.high_quality_share <= 1:
             raise ValueError(f"high_quality_share is {self.high_quality_share}; it must be between 0 and 1")
+        if self.lstm is not None and self.shape != Shape():
+            raise ValueError("both a Transformer (shape) and an LSTM (lstm) are described; keep one of them")
+        if self.lstm is not None and self.fit.compile:
+            raise ValueError("an LSTM is one fused kernel per layer already; leave compile off")
+
+    @property
+    def context_length(self) -> int:
+        """Longest sequence of the model that is trained, in tokens."""
+        return self.shape.context_length if self.lstm is None else self.lstm.context_length

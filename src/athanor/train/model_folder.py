@@ -1,19 +1,19 @@
-"""A model with its tokenizer in one folder that transformers, vLLM and this package load."""
+"""A model with its tokenizer in one folder: this package loads it, transformers and vLLM do if it is a Transformer."""
 
 import shutil
 from pathlib import Path
 
 from athanor.core.artifact import atomic_path, write_json
-from athanor.model import convert
-from athanor.model.transformer import Transformer
+from athanor.model import folder as model_files
+from athanor.model.language_model import LanguageModel
 from athanor.tokenizer.tokenizer import Tokenizer
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
-def write_model_folder(model: Transformer, folder: Path, tokenizer: Path) -> None:
+def write_model_folder(model: LanguageModel, folder: Path, tokenizer: Path) -> None:
     """Write weights, config and generation config to `folder`, and the files of the tokenizer in `tokenizer`."""
-    convert.save(model, folder)
+    model_files.save(model, folder)
     copy_tokenizer(tokenizer, folder)
 
 

@@ -21,8 +21,10 @@ from torch import Tensor
 from athanor.core import console
 from athanor.core.artifact import WORK, read_jsonl, write_jsonl
 from athanor.model.attention import causal
-from athanor.model.config import ModelConfig
+from athanor.model.config import LstmConfig, ModelConfig
 from athanor.model.count import count_parameters, flops_per_token
+from athanor.model.language_model import LanguageModel
+from athanor.model.lstm import Lstm
 from athanor.model.transformer import Transformer
 from athanor.tokenizer.token_shards import TokenDataset
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -49,9 +51,9 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         tokenizer = Tokenizer.load(inputs["tokenizer"])
         validation = _dataset(inputs["tokens"] / "validation", tokenizer)
         batches = _batches(config, inputs["tokens"], tokenizer)
-        model = Transformer(ModelConfig.of(config.shape, tokenizer.vocab_size), config.seed).to(device)
+        model = _new_model(config, tokenizer.vocab_size).to(device)
         model.compute_dtype = compute_dtype(config.fit.precision, device)
-        if config.fit.compile:
+        if config.fit.compile and isinstance(model, Transformer):
             for block in model.blocks:
                 block.compile(dynamic=False)
         samples = out / WORK / "samples"
@@ -108,6 +110,13 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
     }
 
 
+def _new_model(config: Pretrain, vocab_size: int) -> LanguageModel:
+    if config.lstm is None:
+        return Transformer(ModelConfig.of(config.shape, vocab_size), config.seed)
+    console.warn("an LSTM cannot be exported to a Hugging Face folder: only this package reads it")
+    return Lstm(LstmConfig.of(config.lstm, vocab_size), config.seed)
+
+
 def _dataset(folder: Path, tokenizer: Tokenizer) -> TokenDataset:
     dataset = TokenDataset(folder)
     if dataset.tokenizer_sha256 != tokenizer.sha256:
@@ -116,13 +125,13 @@ def _dataset(folder: Path, tokenizer: Tokenizer) -> TokenDataset:
 
 
 def _batches(config: Pretrain, tokens: Path, tokenizer: Tokenizer) -> Batches:
-    train = Source.of(_dataset(tokens / "train", tokenizer), config.shape.context_length, config.seed)
+    train = Source.of(_dataset(tokens / "train", tokenizer), config.context_length, config.seed)
     good_rows = round(config.high_quality_share * config.batch_size)
     good = None
     if good_rows and (tokens / "high_quality").exists():
         dataset = _dataset(tokens / "high_quality", tokenizer)
         if dataset.num_documents:
-            good = Source.of(dataset, config.shape.context_length, config.seed)
+            good = Source.of(dataset, config.context_length, config.seed)
     if good_rows and good is None:
         console.warn("no high-quality documents: the decay phase goes on with the training set alone")
     first_decay = first_decay_step(config.fit.num_steps, config.fit.schedule)
@@ -130,7 +139,7 @@ def _batches(config: Pretrain, tokens: Path, tokenizer: Tokenizer) -> Batches:
 
 
 def _parts(
-    model: Transformer, batches: Batches, micro_batch_size: int, world: parallel.World
+    model: LanguageModel, batches: Batches, micro_batch_size: int, world: parallel.World
 ) -> Callable[[int], Iterator[Part]]:
     """The function from a step to this process's micro-batches of it."""
     device = model.embedding.weight.device
@@ -149,7 +158,7 @@ def _parts(
     return parts
 
 
-def _write_samples(model: Transformer, tokenizer: Tokenizer, config: Pretrain, folder: Path, step: int) -> None:
+def _write_samples(model: LanguageModel, tokenizer: Tokenizer, config: Pretrain, folder: Path, step: int) -> None:
     """Continue every prompt and keep the result in `folder` under the number of the step."""
     rows = []
     for number, prompt in enumerate(config.sample_prompts):

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import torch
 
 from athanor.model.attention import causal
-from athanor.model.transformer import Transformer
+from athanor.model.language_model import LanguageModel
 
 
 @torch.no_grad()
 def continuation(
-    model: Transformer, prompt: Sequence[int], num_tokens: int, temperature: float, stop_id: int, seed: int
+    model: LanguageModel, prompt: Sequence[int], num_tokens: int, temperature: float, stop_id: int, seed: int
 ) -> list[int]:
     """Up to `num_tokens` tokens after `prompt`, without the stop token; temperature 0 takes the likeliest."""
     device = model.embedding.weight.device

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from athanor.model.attention import segments
-from athanor.model.transformer import Transformer
+from athanor.model.language_model import LanguageModel
 from athanor.tokenizer.token_shards import TokenDataset
 from athanor.train.loss import token_log_probabilities
 from athanor.train.parallel import World, add_numbers
@@ -66,7 +66,7 @@ def windows(dataset: TokenDataset, context_length: int) -> list[Window]:
 
 @torch.no_grad()
 def validate(
-    model: Transformer,
+    model: LanguageModel,
     dataset: TokenDataset,
     max_tokens: int | None = None,
     world: World | None = None,
