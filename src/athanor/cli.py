@@ -97,6 +97,13 @@ MODEL_COMMANDS = (
         "athanor.tokenizer.places:convert",
         "tokenizer",
     ),
+    Command(
+        "tokenizer verify",
+        "Compare every byte of token shards with its hash.",
+        "athanor.tokenizer.config:Verify",
+        "athanor.tokenizer.verify:main",
+        "folder",
+    ),
 )
 
 

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from athanor.cli import main
 from athanor.core.documents import Document, write_shard
 from athanor.tokenizer import token_shards
 from athanor.tokenizer.token_shards import (
@@ -116,3 +117,15 @@ def test_the_dataset_id_follows_the_content(folder, tokenizer):
     (folder / "tokens.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="dataset_id does not fit"):
         TokenDataset(folder)
+
+
+def test_the_command_names_the_damaged_dataset_and_passes_the_whole_one(folder, capsys):
+    assert main(["tokenizer", "verify", str(folder.parent)]) == 0
+    assert "whole" in capsys.readouterr().out
+    data = bytearray((folder / "00002.tok").read_bytes())
+    data[HEADER_BYTES + 11] ^= 1
+    (folder / "00002.tok").write_bytes(data)
+    assert main(["tokenizer", "verify", str(folder.parent)]) == 1
+    assert "00002.tok: SHA-256 is" in capsys.readouterr().out
+    assert main(["tokenizer", "verify", str(folder.parent / "documents")]) == 2
+    assert "no token dataset" in capsys.readouterr().err

@@ -90,3 +90,11 @@ class Compare:
     """Read at most about this many bytes of text from each file or folder."""
     json: bool = False
     """Print the numbers as JSON."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Compare token shards with the hashes that were taken when they were written."""
+
+    folder: Path
+    """Folder of a dataset, or one with datasets below it, such as a run."""
