@@ -137,7 +137,11 @@ STAGES: tuple[Stage, ...] = (
             ),
         ),
     ),
-    Stage("model", "athanor.model", "Transformer shaped like Llama and Qwen3, LSTM; counts; Hugging Face folders both ways"),
+    Stage(
+        "model",
+        "athanor.model",
+        "Transformer shaped like Llama and Qwen3, LSTM; counts; Hugging Face folders both ways",
+    ),
     Stage(
         "train",
         "athanor.train",
