@@ -1,60 +1,65 @@
-"""Personal data masked: e-mail addresses, public IP addresses and, on request, telephone numbers.
+"""Personal data masked: e-mail and IP addresses, telephone, bank account, card and Social Security numbers.
 
-In: a text. Out: the text with each find replaced by one that belongs to nobody (RFC 2606, 3849, 5737; the
-555-01xx numbers), and a count by kind. Private and local IP addresses stay, since documentation is full of
-them and they name no one. Names, streets and document numbers are left out.
+In: a text. Out: the text with each find replaced by its kind or by a value that belongs to nobody, and a count by
+kind; or the verdict that the document goes. One pass over the characters names candidates (`pii_scan.py`), and check
+digits, lengths, registries and the words before them decide (`pii_checks.py`), so that a page without candidates costs
+only that pass.
+
+Private, local and documentation IP addresses stay, since documentation is full of them and they name no one. Names,
+streets, other countries' identity numbers and "ada at example dot org" are left out.
 """
 
-import ipaddress
-import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Literal
 
 from athanor.data.filters.verdict import KEPT, Verdict, removed
+from athanor.data.pii_fineweb import replaced as replaced_as_fineweb
 
-EMAILS = ("email@example.com", "first.last@example.org")
-IPV4 = ("192.0.2.1", "198.51.100.2", "203.0.113.3")
-IPV6 = ("2001:db8::1", "2001:db8::2")
-PHONES = ("+1 202 555 0100", "+1 202 555 0199")
+Kind = Literal["email", "ipv4", "ipv6", "phone", "iban", "card", "ssn"]
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-# The look-ahead bounds the work on long runs without an "@"; 64 is the longest local part of RFC 5321.
-_EMAIL = re.compile(rf"\b(?=[^\s@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}")
-# Quick to search for, and present wherever the patterns below match.
-_MAYBE_EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]@[A-Za-z0-9-]+\.")
-_MAYBE_IPV4 = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
-_OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
-_IPV4_ANYWHERE = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}", re.ASCII)
-_IPV4 = re.compile(rf"(?<![\d.]){_IPV4_ANYWHERE.pattern}(?!\d|\.\d)", re.ASCII)
-# Only addresses in 2000::/3 have been given out, so the first group begins with 2 or 3.
-_MAYBE_IPV6 = re.compile(r"[23][0-9a-fA-F]{3}:[0-9a-fA-F:]")
-_IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])")
-_PHONE = re.compile(
-    r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]?\d{2,4}){2,3}"
-    r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}-\d{3}-\d{4})(?![\w-])"
-)
+EMAILS = ("email@example.com", "first.last@example.org")  # RFC 2606
+IPV4 = ("192.0.2.1", "198.51.100.2", "203.0.113.3")  # RFC 5737
+IPV6 = ("2001:db8::1", "2001:db8::2")  # RFC 3849
+PHONES = ("+1 202 555 0100", "+1 202 555 0199")  # 555-01xx is kept for fiction
+IBANS = ("DE36 0000 0000 0000 0000 00", "DE09 0000 0000 0000 0000 01")  # no bank has the code 00000000
+CARDS = ("4111 1111 1111 1111", "5555 5555 5555 4444")  # the card networks' test numbers
+SSNS = ("987-65-4320", "987-65-4321")  # kept for advertising
+REPLACEMENTS: dict[str, tuple[str, ...]] = {
+    "email": EMAILS, "ipv4": IPV4, "ipv6": IPV6, "phone": PHONES, "iban": IBANS, "card": CARDS, "ssn": SSNS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pii:
-    """What to mask."""
+    """What to look for, and what to do with it."""
 
     action: Literal["replace", "mask", "drop"] = field(default="replace", metadata={"added": "replace"})
     """replace: by a value that belongs to nobody. mask: by its kind, <EMAIL>. drop: remove the document."""
     emails: bool = True
-    """Mask e-mail addresses."""
+    """E-mail addresses."""
     ipv4: bool = True
-    """Mask public IPv4 addresses."""
+    """Public IPv4 addresses."""
     ipv4_in_longer_numbers: bool = False
-    """Mask also what looks like an address inside a longer dotted number (a version, a section), as FineWeb did."""
+    """Find e-mail and IPv4 addresses as FineWeb did, also inside a longer dotted number (a version, a section)."""
     ipv6: bool = True
-    """Mask public IPv6 addresses."""
-    phones: bool = False
-    """Mask telephone numbers: with a country code, or in the North American form. May hit other numbers."""
+    """Public IPv6 addresses."""
+    phones: bool = True
+    """Telephone numbers: with a country code, in the North American form, or behind a word such as "tel"."""
+    phone_regions: tuple[str, ...] = field(default=(), metadata={"added": ()})
+    """Regions (GB, FR, ...) whose telephone numbers are found without a country code too."""
+    ibans: bool = field(default=True, metadata={"added": False})
+    """Bank accounts: IBANs with their country's length and right check digits."""
+    cards: bool = field(default=True, metadata={"added": False})
+    """Payment cards: an issuer's prefix and length, and the right check digit."""
+    ssns: bool = field(default=True, metadata={"added": False})
+    """US Social Security numbers."""
+
+    def __post_init__(self) -> None:
+        for region in self.phone_regions:
+            if not (len(region) == 2 and region.isascii() and region.isupper()):
+                raise ValueError(f"phone_regions: {region!r} is no region; expected two capital letters, such as GB")
 
 
 def judge(found: Counter[str], rule: Pii) -> Verdict:
@@ -65,54 +70,47 @@ def judge(found: Counter[str], rule: Pii) -> Verdict:
 
 
 def mask(text: str, rule: Pii) -> tuple[str, Counter[str]]:
-    """`text` with personal data replaced, and how many of each kind (email, ipv4, ipv6, phone).
+    """`text` with personal data replaced, and how many of each kind; under `drop` the text stays as it is.
 
     >>> mask("mail ada@lovelace.org or 8.8.8.8, not 127.0.0.1", Pii())
     ('mail email@example.com or 192.0.2.1, not 127.0.0.1', Counter({'email': 1, 'ipv4': 1}))
     """
     found: Counter[str] = Counter()
-    if rule.emails and _MAYBE_EMAIL.search(text):
-        text = _replaced(text, _EMAIL, EMAILS, lambda _: True, "email", found, rule.action)
-    if rule.ipv4 and _MAYBE_IPV4.search(text):
-        pattern = _IPV4_ANYWHERE if rule.ipv4_in_longer_numbers else _IPV4
-        text = _replaced(text, pattern, IPV4, _is_public_ipv4, "ipv4", found, rule.action)
-    if rule.ipv6 and _MAYBE_IPV6.search(text):
-        text = _replaced(text, _IPV6, IPV6, _is_public_ipv6, "ipv6", found, rule.action)
-    if rule.phones:
-        text = _replaced(text, _PHONE, PHONES, lambda _: True, "phone", found, rule.action)
-    return text, found
+    emails, ipv4 = rule.emails, rule.ipv4
+    if rule.ipv4_in_longer_numbers:
+        text, found = replaced_as_fineweb(text, _values("email", rule) * emails, _values("ipv4", rule) * ipv4)
+        emails = ipv4 = False
+    wanted = {
+        "email": emails, "ipv4": ipv4, "ipv6": rule.ipv6, "phone": rule.phones, "iban": rule.ibans, "card": rule.cards,
+        "ssn": rule.ssns,
+    }  # fmt: skip
+    if not any(wanted.values()):
+        return text, found
+    finds = [find for find in find_all(text, rule.phone_regions) if wanted[find[0]]]
+    found.update(kind for kind, _, _ in finds)
+    if rule.action == "drop" or not finds:
+        return text, found
+    turns = {kind: cycle(_values(kind, rule)) for kind in REPLACEMENTS}  # anew for each text: order does not matter
+    pieces = []
+    end_before = 0
+    for kind, start, end in finds:
+        pieces += [text[end_before:start], next(turns[kind])]
+        end_before = end
+    return "".join([*pieces, text[end_before:]]), found
 
 
-def _replaced(
-    text: str,
-    pattern: re.Pattern[str],
-    replacements: tuple[str, ...],
-    counts: Callable[[str], bool],
-    kind: str,
-    found: Counter[str],
-    action: str,
-) -> str:
-    """`text` with matches replaced in turn; the turn begins anew in each document, so order does not matter."""
-    turn = cycle(replacements if action == "replace" else (f"<{kind.upper()}>",))
+def find_all(text: str, phone_regions: tuple[str, ...] = ()) -> list[tuple[str, int, int]]:
+    """Kind, start and end of all personal data in `text`, in order, none overlapping another."""
+    from athanor.data.pii_checks import check  # numba loads when texts are read, not when configs are
+    from athanor.data.pii_scan import candidates
 
-    def replacement(match: re.Match[str]) -> str:
-        if not counts(match.group()):
-            return match.group()
-        found[kind] += 1
-        return next(turn)
-
-    return pattern.sub(replacement, text)
+    checked = (check(text, shape, start, end, phone_regions) for shape, start, end in candidates(text).tolist())
+    finds: list[tuple[str, int, int]] = []
+    for find in sorted((find for find in checked if find), key=lambda find: (find[1], -find[2])):
+        if not finds or find[1] >= finds[-1][2]:
+            finds.append(find)
+    return finds
 
 
-def _is_public_ipv4(text: str) -> bool:
-    try:
-        return ipaddress.IPv4Address(text).is_global
-    except ValueError:
-        return False
-
-
-def _is_public_ipv6(text: str) -> bool:
-    try:
-        return ipaddress.IPv6Address(text).is_global
-    except ValueError:
-        return False
+def _values(kind: str, rule: Pii) -> tuple[str, ...]:
+    return (f"<{kind.upper()}>",) if rule.action == "mask" else REPLACEMENTS[kind]

@@ -76,6 +76,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.filter:run",
                 inputs=("documents",),
                 headline=("documents_in", "documents_out", "bytes_out"),
+                version=2,  # personal data by check digits and context
             ),
             Kind(
                 "data.dedup",
@@ -198,6 +199,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.posttrain.instructions:run",
                 inputs=("pages", "documents"),
                 headline=("rows",),
+                version=2,  # masks personal data as data.filter does
             ),
             Kind(
                 "posttrain.sft",

@@ -76,7 +76,7 @@ def test_masked_text_is_the_same_but_for_the_replacements(rows: list[Row]) -> No
         r"|22\.214\.171\.124|126\.96\.36\.199|188\.8\.131\.52|184\.108\.40\.206|220\.127\.116\.11|18\.104\.22\.168"
     )
     ours = re.compile("|".join(map(re.escape, (*pii.EMAILS, *pii.IPV4))))
-    rule = pii.Pii(ipv4_in_longer_numbers=True, ipv6=False)
+    rule = pii.Pii(ipv4_in_longer_numbers=True, ipv6=False, phones=False, ibans=False, cards=False, ssns=False)
     for row in rows:
         masked, _ = pii.mask(row["text"], rule)
         expected = row["text"] if row["pii"] is None else row["pii"]

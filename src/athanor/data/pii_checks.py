@@ -1,0 +1,287 @@
+"""Whether a candidate is personal data: check digits, lengths, issuers, reserved ranges, and the words before it.
+
+In: a text, and a candidate that `pii_scan.py` found in it. Out: the kind of personal data and where it begins and
+ends, or None.
+
+E-mail: RFC 5321 as it is used, ASCII or Latin letters, no quoted or Cyrillic ones. IP addresses: global ones (the
+registries of RFC 6890), and not after "version", "section" and the like. IBAN: the lengths of the ISO 13616
+registry and the remainder modulo 97. Cards: issuers' prefixes and lengths (ISO/IEC 7812) and Luhn's digit. Social
+Security numbers: areas, groups and serials that are given out. Telephone numbers: with a plus sign, what Google's
+libphonenumber holds for possible; American ones by their form; others in the regions that the config names, or
+behind a word such as "tel".
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+
+from athanor.data import pii_scan as scan
+
+Find = tuple[str, int, int]
+"""Kind, start, end."""
+
+_LATIN = "A-Za-z0-9À-ÖØ-öø-ɏ"
+_LOCAL = re.compile(rf"[{_LATIN}_](?:[{_LATIN}_.%+&'~!#$^-]{{0,62}}[{_LATIN}_+%~$#^&!'-])?$")
+_LABEL = rf"[{_LATIN}](?:[{_LATIN}-]{{0,61}}[{_LATIN}])?"
+_DOMAIN = re.compile(
+    rf"(?:{_LABEL}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[A-Za-zÀ-ÖØ-öø-ɏ]{{2,24}})(?![{_LATIN}(]|-[{_LATIN}]|\.?@)"
+)
+# Endings of file names that are no top-level domains: "icon@2x.png".
+_FILE_ENDINGS = frozenset((
+    "apk", "avif", "bmp", "bz2", "cfg", "conf", "css", "csv", "deb", "dll", "dmg", "doc", "docx", "eot", "exe", "gif",
+    "gz", "htm", "html", "ico", "ini", "iso", "jar", "jpeg", "jpg", "js", "json", "jsx", "lock", "log", "mjs", "mp3",
+    "mp4", "mpeg", "odt", "ogg", "otf", "patch", "pdf", "php", "png", "ppt", "pptx", "psd", "rar", "rpm", "svg",
+    "tar", "tgz", "tif", "tiff", "toml", "ts", "tsx", "ttf", "txt", "wasm", "wav", "webm", "webp", "whl", "woff",
+    "woff2", "xls", "xlsx", "xml", "yaml", "yml",
+))  # fmt: skip
+# Words after which four numbers with dots are a version or a section, in some languages, and names of programs.
+_NO_ADDRESS = re.compile(
+    r"(?:\b(?:versions?|versión|versão|vers?|release|rel|v|r|rev|revision|build|firmware|kernel|driver|update|patch"
+    r"|sections?|sec|sección|seção|secció|sezione|abschnitt|chapter|chapitre|capítulo|capitolo|kapitel|раздел|глава|قسم"
+    r"|clause|paragraph|para|article|artikel|appendix|annex|table|figure|fig|item|step|rule|oid"
+    r"|gcc|clang|python|perl|php|ruby|java|jdk|openssl|apache|nginx|mysql|linux|windows|android|ios|firefox|thunderbird"
+    r"|chrome|chromium|safari|opera|netscape|mozilla|webkit|acrobat|flash|office)[\s.:#=-]{0,3}|(?:§|第) ?)$",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"(?:^|\n)[ \t]*$")
+_HEADING_END = re.compile(r"[.)]?[ \t\xa0]+\w|[.)]?¶")
+_LARGEST_OF_HEADING = 31  # four numbers up to it at the beginning of a line, a word behind, number a heading
+_IPV6 = re.compile(r"[23][0-9a-fA-F]{3}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])")
+_PHONE_WORD = re.compile(
+    r"(?:\b(?:tel|tél|telephone|téléphone|telefon|telefono|teléfono|tlf|phone|ph|fax|call|dial|ring|mobile|mob|cell|text"
+    r"|sms|handy|whatsapp|hotline|helpline|freephone)\b|☎|☏|📞|电话|電話|手机)[^\d\n]{0,24}$",
+    re.IGNORECASE,
+)
+_SSN_WORD = re.compile(r"(?:\bssn\b|\bsocial security\b)[^\d\n]{0,24}$", re.IGNORECASE)
+WORDS_BEFORE = 48  # characters in which a word that tells what a number is must stand
+
+IBAN_LENGTHS = {  # ISO 13616 registry (SWIFT)
+    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
+    "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
+    "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28,
+    "HN": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20,
+    "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19,
+    "MN": 20, "MR": 27, "MT": 31, "MU": 30, "NI": 28, "NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29,
+    "PT": 25, "QA": 29, "RO": 24, "RS": 22, "RU": 33, "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24,
+    "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
+    "YE": 30,
+}  # fmt: skip
+
+CARD_ISSUERS = (  # first and last prefix, lengths
+    ("4", "4", (13, 16, 19)),  # Visa
+    ("51", "55", (16,)),  # Mastercard
+    ("2221", "2720", (16,)),
+    ("34", "34", (15,)),  # American Express
+    ("37", "37", (15,)),
+    ("6011", "6011", (16, 17, 18, 19)),  # Discover
+    ("644", "659", (16, 17, 18, 19)),
+    ("300", "305", (14, 16)),  # Diners Club
+    ("309", "309", (14, 16)),
+    ("36", "36", (14, 16)),
+    ("38", "39", (14, 16)),
+    ("3528", "3589", (16, 17, 18, 19)),  # JCB
+    ("62", "62", (16, 17, 18, 19)),  # UnionPay
+    ("50", "50", (16,)),  # Maestro
+    ("56", "58", (16,)),
+    ("2200", "2204", (16,)),  # Mir
+)
+
+
+def check(text: str, shape: int, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    """What the candidate of `shape` from `start` to `end` is; None where it is no personal data.
+
+    `regions` are those whose telephone numbers are known without a country code (ISO 3166).
+    """
+    return _CHECKS[shape](text, start, end, regions)
+
+
+def passes_luhn(digits: str) -> bool:
+    """Whether the last digit is Luhn's check digit (ISO/IEC 7812-1, annex B).
+
+    >>> passes_luhn("79927398713"), passes_luhn("79927398710")
+    (True, False)
+    """
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+
+
+def passes_iban(iban: str) -> bool:
+    """Whether an IBAN without spaces has its country's length and leaves 1 modulo 97 (ISO 13616).
+
+    >>> passes_iban("GB82WEST12345698765432")
+    True
+    """
+    if IBAN_LENGTHS.get(iban[:2]) != len(iban):
+        return False
+    return int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 == 1
+
+
+def is_card(digits: str) -> bool:
+    """Whether an issuer gives out numbers like this, and its check digit is right."""
+    for first, last, lengths in CARD_ISSUERS:
+        if len(digits) in lengths and first <= digits[: len(first)] <= last:
+            return passes_luhn(digits)
+    return False
+
+
+def is_ssn(digits: str) -> bool:
+    """Whether nine digits may be a Social Security number (POMS RM 10201.030)."""
+    area, group, serial = digits[:3], digits[3:5], digits[5:]
+    return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
+
+
+def _email(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    local = _LOCAL.search(text[max(0, start - 64) : start])
+    domain = _DOMAIN.match(text, end)
+    if not local or not domain or domain.group().rpartition(".")[2].lower() in _FILE_ENDINGS:
+        return None
+    first = start - len(local.group().rpartition("..")[2])
+    if first == start or (first and text[first - 1] == "@"):
+        return None
+    if text[first:start] == "git" and text[domain.end() : domain.end() + 1] == ":":  # git@host:path
+        return None
+    return "email", first, domain.end()
+
+
+def _ipv4(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    try:
+        address = ipaddress.IPv4Address(text[start:end])
+    except ValueError:
+        return None
+    before = text[max(0, start - 24) : start]
+    if not address.is_global or address.is_multicast or _NO_ADDRESS.search(before):
+        return None
+    if before.endswith("/") and before[-2:-1].isalnum():  # Firefox/1.2.3.4
+        return None
+    if before.endswith("-") and before[-2:-1].isalpha():  # name-1.2.3.4
+        return None
+    is_small = max(address.packed) <= _LARGEST_OF_HEADING
+    if is_small and _HEADING.search(before) and _HEADING_END.match(text[end : end + 8]):
+        return None
+    return "ipv4", start, end
+
+
+def _ipv6(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    match = _IPV6.match(text, start)
+    if not match:
+        return None
+    found = match.group() if match.group().endswith("::") else match.group().rstrip(":")
+    if sum(map(bool, found.split(":"))) < 3:  # items[2000::2]
+        return None
+    try:
+        address = ipaddress.IPv6Address(found)
+    except ValueError:
+        return None
+    return ("ipv6", start, start + len(found)) if address.is_global else None
+
+
+def _iban(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    length = IBAN_LENGTHS.get(text[start : start + 2])
+    if not length:
+        return None
+    signs: list[str] = []
+    at = start
+    while len(signs) < length and at < len(text):
+        sign = text[at]
+        if "0" <= sign <= "9" or "A" <= sign <= "Z":
+            signs.append(sign)
+        elif sign not in " \xa0\u202f-" or len(signs) % 4 or text[at - 1] == sign:
+            return None
+        at += 1
+    if len(signs) < length or not passes_iban("".join(signs)):
+        return None
+    return None if at < len(text) and text[at].isalnum() and text[at].isascii() else ("iban", start, at)
+
+
+def _card(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    return ("card", start, end) if is_card(_digits(text[start:end])) else None
+
+
+def _ssn(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    if not is_ssn(_digits(text[start:end])):
+        return None
+    if text[start + 3] in " \xa0\u2007\u2009\u202f" and not _SSN_WORD.search(_before(text, start)):
+        return None
+    return "ssn", start, end
+
+
+def _plus(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    """A number after a plus sign: as many of its groups as make a number that may exist."""
+    import phonenumbers  # metadata of 250 regions, read when the first candidate comes
+
+    stretch = text[start:end]
+    is_grouped = not stretch.lstrip("(+").isdigit()
+    while True:
+        try:
+            parsed = phonenumbers.parse(stretch.replace("(0)", ""), None)
+        except phonenumbers.NumberParseException:
+            return None
+        if (is_grouped and phonenumbers.is_possible_number(parsed)) or phonenumbers.is_valid_number(parsed):
+            return "phone", start, start + len(stretch)
+        shorter = re.match(r"(.*\d)\D+\d+$", stretch)  # without its last group
+        if not shorter or sum(map(str.isdigit, shorter.group(1))) < 7:
+            return None
+        stretch = shorter.group(1)
+
+
+def _american(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    """Numbers of the North American plan, known by parentheses or dashes; with dots or spaces also by the area."""
+    stretch = text[start:end]
+    digits = _digits(stretch)[-10:]
+    if _PHONE_WORD.search(_before(text, start)):
+        return "phone", start, end
+    if "(" in stretch or re.search(r"\d{3}[-\u2010-\u2013]\d{4}$", stretch):
+        return "phone", start, end
+    is_dotted = bool(re.search(r"\d\.\d{3}\.\d", stretch))
+    return ("phone", start, end) if is_dotted and digits[3] > "1" and _is_valid(digits, "US") else None
+
+
+def _zero(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    """A number with a leading zero: 0049 30 ..., or the national form of one of `regions`."""
+    stretch = text[start:end]
+    digits = _digits(stretch)
+    if _PHONE_WORD.search(_before(text, start)):
+        return "phone", start, end
+    is_grouped = not stretch.isdigit()
+    if stretch.startswith("00"):
+        return ("phone", start, end) if is_grouped and _is_valid("+" + digits[2:], None) else None
+    return ("phone", start, end) if is_grouped and any(_is_valid(digits, each) for each in regions) else None
+
+
+def _bare_digits(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    """Nine to eleven digits in one piece: what the word before says they are."""
+    before = _before(text, start)
+    if end - start == 9 and _SSN_WORD.search(before) and is_ssn(text[start:end]):
+        return "ssn", start, end
+    return ("phone", start, end) if _PHONE_WORD.search(before) else None
+
+
+def _is_valid(number: str, region: str | None) -> bool:
+    import phonenumbers
+
+    try:
+        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, region)))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def _before(text: str, start: int) -> str:
+    return text[max(0, start - WORDS_BEFORE) : start]
+
+
+def _digits(text: str) -> str:
+    return "".join(sign for sign in text if "0" <= sign <= "9")
+
+
+_CHECKS: dict[int, Callable[[str, int, int, Sequence[str]], Find | None]] = {
+    scan.EMAIL: _email,
+    scan.IPV4: _ipv4,
+    scan.IPV6: _ipv6,
+    scan.IBAN: _iban,
+    scan.CARD: _card,
+    scan.SSN: _ssn,
+    scan.PHONE_PLUS: _plus,
+    scan.PHONE_AMERICAN: _american,
+    scan.PHONE_ZERO: _zero,
+    scan.DIGITS: _bare_digits,
+}
