@@ -80,7 +80,7 @@ STAGES: tuple[Stage, ...] = (
             ),
             Kind(
                 "data.dedup",
-                "Remove exact copies, near copies and repeated lines.",
+                "Remove pages fetched twice, exact and near copies, and repeated lines.",
                 "athanor.data.dedup.config:Dedup",
                 "athanor.data.dedup.step:run",
                 inputs=("documents",),

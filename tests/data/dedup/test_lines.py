@@ -5,20 +5,27 @@ from pathlib import Path
 import numpy as np
 
 from athanor.data.dedup.config import RepeatedLines
-from athanor.data.dedup.lines import Known, count_lines, limit, line_key, repeated_keys, without_repeated_lines
+from athanor.data.dedup.lines import (
+    LINE_COUNTS,
+    REPEATED_LINES,
+    Known,
+    count_lines,
+    limit,
+    line_key,
+    repeated_in_range,
+    without_repeated_lines,
+)
+from athanor.data.dedup.ranges import numbers, read_ranges, shard_files, split_hashes, write_sorted
 
 MENU = ["Home", "About us", "Contact the editors", "Log in"]
 
 
-def keys(*lines: str) -> np.ndarray:
-    return np.sort(np.array([line_key(line) for line in lines], np.uint64))
-
-
 def known(*lines: str, copied: dict[str, int] | None = None, within: bool = False) -> Known:
     """Lines repeated everywhere, and `copied` lines with the position of the document they are found in first."""
-    firsts = sorted((line_key(line), position) for line, position in (copied or {}).items())
-    copied_keys = np.array([key for key, _ in firsts], np.uint64)
-    return Known(keys(*lines), copied_keys, np.array([position for _, position in firsts], np.int64), within)
+    repeated = [(line_key(line), 9, 0) for line in lines]
+    rows = sorted([*repeated, *((line_key(line), 2, position) for line, position in (copied or {}).items())])
+    keys, found_in, first = zip(*rows, strict=True) if rows else ((), (), ())
+    return Known(np.array(keys, np.uint64), np.array(found_in, np.int64), np.array(first, np.int64), 5, within)
 
 
 def test_case_and_white_space_make_no_difference_to_a_line() -> None:
@@ -76,27 +83,27 @@ def test_a_text_without_repeated_lines_comes_back_as_it_was() -> None:
     assert without_repeated_lines(text, known(), run_words=1).text == text
 
 
-def test_lines_are_counted_once_per_document_over_shards_and_key_ranges(tmp_path: Path) -> None:
-    shards = [["a\na\nb", "a\nc"], ["b\na", "c"], []]
-    files = []
+def test_every_shard_hears_of_its_own_lines_that_others_have_too(tmp_path: Path) -> None:
+    """A line counts once per document; what it is told does not depend on the ranges of keys."""
+    shards = [["a\na\nb", "a\nc"], ["b\na", "c"], [], ["d"]]
     for i, texts in enumerate(shards):
-        files.append(tmp_path / f"{i}.npy")
-        np.save(files[-1], count_lines(texts, range(10 * i, 10 * i + len(texts))))
-    for range_keys in (1, 3, 1 << 20):
-        found, found_in, first = repeated_keys(files, more_than=1, range_keys=range_keys)
-        assert dict(zip(found.tolist(), found_in.tolist(), strict=True)) == {
-            line_key("a"): 3,
-            line_key("b"): 2,
-            line_key("c"): 2,
-        }
-        assert dict(zip(found.tolist(), first.tolist(), strict=True)) == {
-            line_key("a"): 0,
-            line_key("b"): 0,
-            line_key("c"): 1,
-        }
-        assert (np.diff(found.astype(object)) > 0).all()
-        assert repeated_keys(files, more_than=2, range_keys=range_keys)[0].tolist() == [line_key("a")]
-    assert len(repeated_keys([], more_than=1)[0]) == 0
+        keys, found_in, first = count_lines(texts, range(10 * i, 10 * i + len(texts)))
+        columns = {"key": keys, "documents": found_in, "first": first}
+        write_sorted(tmp_path / LINE_COUNTS / f"{i}.arrow", columns, "key")
+    common = {"a": (3, 0), "b": (2, 0), "c": (2, 1)}
+    for rows_per_range, more_than, shared in [(1, 1, "abc"), (3, 1, "abc"), (100, 1, "abc"), (2, 2, "a")]:
+        work = tmp_path / f"{rows_per_range}-{more_than}"
+        (work / LINE_COUNTS).parent.mkdir()
+        (work / LINE_COUNTS).symlink_to(tmp_path / LINE_COUNTS)
+        ranges = split_hashes(work / "ranges", 7, rows_per_range)
+        assert sum(repeated_in_range(path, work, more_than) for path in ranges) == len(shared)
+        for i, texts in enumerate(shards):
+            table = read_ranges(shard_files(work / REPEATED_LINES), "shard", i, i + 1)
+            rows = [numbers(table, name).tolist() for name in ("key", "documents", "first")]
+            assert rows[0] == sorted(rows[0])
+            own = {line for line in "\n".join(texts).split("\n") if line and line in shared}
+            told = {key: (documents, first) for key, documents, first in zip(*rows, strict=True)}
+            assert told == {line_key(line): common[line] for line in own}
 
 
 def test_the_larger_of_both_limits_holds() -> None:

@@ -2,15 +2,17 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from athanor.core.artifact import read_jsonl
 from athanor.core.documents import Document, read_documents, read_removed, shard_name, write_shard
-from athanor.data.dedup import passes, step
-from athanor.data.dedup.config import Dedup, MinHash, RepeatedLines
+from athanor.data.dedup import dropped_lines, groups, lines, meetings, passes, ranges, step
+from athanor.data.dedup.config import Dedup, MinHash, RepeatedLines, SameAddress
 from athanor.data.dedup.minhash import jaccard
 from athanor.data.dedup.words import shingle_hashes, simple_words
 
@@ -123,6 +125,41 @@ def test_the_same_documents_stay_whatever_order_shards_and_workers(tmp_path: Pat
     assert kept_ids(ordered) == [f"{i:03d}" for i in range(20)]
 
 
+def many_pages() -> list[Document]:
+    menu = "Home page\nAbout our company\nContact the editors\n\n"
+    documents = [page(f"{i:03d}", menu + text_of(i % 25, 60)) for i in range(45)]
+    return documents + [page(f"near{i:03d}", menu + altered(text_of(i, 60), 50)) for i in range(15)]
+
+
+@pytest.mark.slow
+def test_any_number_of_ranges_gives_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Dedup(url=SameAddress(), lines=RepeatedLines(max_documents=8, first_only="corpus"))
+    inputs = write_input(tmp_path / "in", many_pages(), per_shard=20)
+    step.run(config, inputs, tmp_path / "1")
+    monkeypatch.setattr(ranges, "ROWS_PER_RANGE", 40)
+    monkeypatch.setattr(meetings, "MEMBERS_PER_RANGE", 10)
+    step.run(config, inputs, tmp_path / "many")
+    assert contents(tmp_path / "many") == contents(tmp_path / "1")
+    assert len(list((tmp_path / "many" / "_work" / "copies" / "ranges").iterdir())) > 10
+    assert len(list((tmp_path / "many" / "_work" / "copies" / "groups").iterdir())) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workers", "config"),
+    [
+        (2, Dedup(url=SameAddress(), lines=RepeatedLines(max_documents=8, first_only="corpus"))),
+        (8, Dedup(lines=None)),
+    ],
+)
+def test_any_number_of_workers_gives_the_same_files(tmp_path: Path, workers: int, config: Dedup) -> None:
+    inputs = write_input(tmp_path / "in", many_pages(), per_shard=-(-60 // workers))
+    step.run(config, inputs, tmp_path / "1")
+    step.run(replace(config, workers=workers), inputs, tmp_path / "many")
+    assert contents(tmp_path / "many") == contents(tmp_path / "1")
+    assert len(contents(tmp_path / "1")) == 2 * workers + 2
+
+
 def test_the_ends_of_a_chain_of_likenesses_are_not_copies(tmp_path: Path) -> None:
     """b is like a and like c, but a and c are not alike: only b goes."""
     words = text_of(5, 300).split()
@@ -193,25 +230,42 @@ def test_no_shards_at_all_work(tmp_path: Path) -> None:
     assert step.run(Dedup(), {"documents": tmp_path / "in"}, tmp_path / "out")["documents_out"] == 0
 
 
-@pytest.mark.parametrize("survives", ["fingerprint", "describe", "count_lines_of_kept", "clean_keys", "write"])
+KILLED = [
+    (passes, "address_keys"),
+    (passes, "fingerprint"),
+    (meetings, "pair_range"),
+    (passes, "describe"),
+    (groups, "decide"),
+    (passes, "count_lines_of_kept"),
+    (lines, "repeated_in_range"),
+    (passes, "clean_keys"),
+    (passes, "write"),
+    (dropped_lines, "count"),
+]
+
+
+@pytest.mark.parametrize(("module", "survives"), KILLED, ids=[name for _, name in KILLED])
 def test_a_run_killed_in_any_pass_ends_with_the_same_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survives: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, survives: str
 ) -> None:
+    monkeypatch.setattr(ranges, "ROWS_PER_RANGE", 12)
+    monkeypatch.setattr(dropped_lines, "ROWS_PER_RANGE", 2)
+    monkeypatch.setattr(meetings, "MEMBERS_PER_RANGE", 4)
     menu = "Home page\nAbout our company\nContact the editors\n\n"
     documents = [page(str(i), menu + text_of(i % 9, 60)) for i in range(16)]
-    config = Dedup(lines=RepeatedLines(max_documents=5))
-    inputs = write_input(tmp_path / "in", documents)
+    config = Dedup(url=SameAddress(), lines=RepeatedLines(max_documents=5))
+    inputs = write_input(tmp_path / "in", documents, per_shard=8)
     step.run(config, inputs, tmp_path / "whole")
 
-    whole_pass = getattr(passes, survives)
+    whole_pass = getattr(module, survives)
 
-    def dies_in_the_third_shard(path: Path, **arguments: object) -> object:
-        if path.stem == "00002":
+    def dies_in_the_second(path: Path, **arguments: object) -> object:
+        if path.stem == "00001":
             raise KeyboardInterrupt
         return whole_pass(path, **arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(passes, survives, dies_in_the_third_shard)
+        patch.setattr(module, survives, dies_in_the_second)
         with pytest.raises(KeyboardInterrupt):
             step.run(config, inputs, tmp_path / "killed")
     step.run(config, inputs, tmp_path / "killed")
@@ -221,6 +275,39 @@ def test_a_run_killed_in_any_pass_ends_with_the_same_files(
 def contents(folder: Path) -> dict[str, bytes]:
     files = [path for path in folder.rglob("*") if path.is_file() and "_work" not in path.parts]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_of_pages_with_the_same_address_the_latest_stays(tmp_path: Path) -> None:
+    def fetched(name: str, url: str, date: str) -> Document:
+        return Document(name, url, text_of(int(name)), date=date)
+
+    documents = [
+        fetched("0", "http://example.org/a?utm_source=x", "2024-01-01T00:00:00Z"),
+        fetched("1", "https://www.example.org/a/", "2024-03-01T00:00:00Z"),
+        fetched("2", "https://example.org/b", "2024-01-01T00:00:00Z"),
+        fetched("3", "https://example.org/a", ""),
+        fetched("4", "", ""),
+        fetched("5", "", ""),
+    ]
+    metrics = run(Dedup(url=SameAddress()), documents, tmp_path)
+    assert kept_ids(tmp_path) == ["1", "2", "4", "5"]
+    assert reasons(tmp_path) == dict.fromkeys(("0", "3"), ("url", "same address as https://www.example.org/a/"))
+    assert metrics["removed"] == {step.RULES["url"]: 2}
+    (cluster,) = read_jsonl(tmp_path / "out" / "clusters.jsonl")
+    assert [(member["id"], member["removed_by"]) for member in cluster["members"]] == [("0", "url"), ("3", "url")]
+    run(Dedup(url=SameAddress(keep="first")), documents, tmp_path / "first")
+    assert kept_ids(tmp_path / "first") == ["0", "2", "4", "5"]
+
+
+def test_a_page_removed_for_its_address_decides_about_no_other(tmp_path: Path) -> None:
+    """Its text is the longest of all, but it is gone before texts are compared."""
+    documents = [
+        Document("0", "https://example.org/a?fbclid=1", text_of(1) + " and a longer end", date="2024-01-01"),
+        Document("1", "https://example.org/a", text_of(2), date="2024-02-01"),
+        Document("2", "https://example.org/c", text_of(1)),
+    ]
+    run(Dedup(url=SameAddress()), documents, tmp_path)
+    assert kept_ids(tmp_path) == ["1", "2"]
 
 
 @pytest.mark.parametrize("wrong", [{"bands": 0}, {"min_similarity": 1.5}])

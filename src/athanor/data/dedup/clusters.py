@@ -6,9 +6,11 @@ similar enough to one that is kept: documents are taken in order of preference, 
 because of an earlier kept one or kept itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
 
 from athanor.data.dedup.minhash import jaccard
 from athanor.data.dedup.words import Hashes
@@ -16,6 +18,9 @@ from athanor.data.dedup.words import Hashes
 # A group in which so many documents are kept is one long chain of half-likenesses; comparing all with all would
 # take the square of its size, so documents are compared with the first kept ones only.
 MOST_KEPT_COMPARED = 1000
+
+NEAR = "near"
+Keep = Literal["longest", "first", "latest"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,12 @@ class Candidate:
     """Place in the input, over all shards."""
     id: str
     url: str
-    size_bytes: int
-    text_key: tuple[int, int]
-    shingles: Hashes
+    size_bytes: int = 0
+    date: str = ""
+    """ISO 8601; empty where unknown."""
+    key: tuple[int, int] = (0, 0)
+    """Equal keys make copies: of the text, or of what else is compared."""
+    shingles: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
     """Sorted, without repeats."""
 
 
@@ -39,54 +47,54 @@ class Copy:
     document: Candidate
     kept: Candidate
     similarity: float
-    """True Jaccard similarity of the shingle sets; 1 for equal texts."""
-    exact: bool
+    """True Jaccard similarity of the shingle sets; 1 for equal keys."""
+    removed_by: str
+    """What makes it a copy: `near`, or the name of what is equal."""
 
 
-def copies(
-    group: Sequence[Candidate],
-    keep: Literal["longest", "first"],
-    min_similarity: float | None,
-    exact: bool,
-) -> list[Copy]:
+def copies(group: Sequence[Candidate], keep: Keep, min_similarity: float | None, equal: str | None) -> list[Copy]:
     """The documents of `group` to remove, in order of preference.
 
-    With `exact`, equal text keys make a copy; with `min_similarity`, so does that Jaccard similarity.
+    Equal keys make a copy, which is called `equal`, unless that is None; with `min_similarity`, so does that
+    Jaccard similarity.
     """
     kept: list[Candidate] = []
     found: list[Copy] = []
-    kept_for_text: dict[tuple[int, int], tuple[Candidate, float, bool]] = {}
-    for document in sorted(group, key=_preference(keep)):
-        match = kept_for_text.get(document.text_key) if exact else None
+    kept_for_key: dict[tuple[int, int], tuple[Candidate, float, str]] = {}
+    for document in _by_preference(group, keep):
+        match = kept_for_key.get(document.key) if equal else None
         if match is None and min_similarity is not None:
             match = _first_similar(document, kept, min_similarity)
         if match is None:
             kept.append(document)
-            kept_for_text[document.text_key] = (document, 1.0, True)
+            kept_for_key[document.key] = (document, 1.0, equal or "")
         else:
-            kept_for_text.setdefault(document.text_key, match)
+            kept_for_key.setdefault(document.key, match)
             found.append(Copy(document, *match))
     return found
 
 
-def cluster_rows(found: Sequence[Copy]) -> list[Mapping[str, Any]]:
-    """One row per kept document with its copies, in the order of the input; for clusters.jsonl."""
+def cluster_rows(found: Sequence[Copy]) -> list[dict[str, Any]]:
+    """One row per kept document with its copies, in the order of the input; for clusters.jsonl.
+
+    `position` is the kept document's place in the input; clusters.jsonl has a running number instead.
+    """
     by_kept: dict[int, list[Copy]] = {}
     for copy in found:
         by_kept.setdefault(copy.kept.position, []).append(copy)
-    rows: list[Mapping[str, Any]] = []
-    for number, position in enumerate(sorted(by_kept)):
+    rows: list[dict[str, Any]] = []
+    for position in sorted(by_kept):
         members = sorted(by_kept[position], key=lambda copy: copy.document.position)
         rows.append(
             {
-                "cluster": number,
+                "position": position,
                 "size": len(members) + 1,
                 "kept": {"id": members[0].kept.id, "url": members[0].kept.url},
                 "members": [
                     {
                         "id": copy.document.id,
                         "url": copy.document.url,
-                        "removed_by": "exact" if copy.exact else "near",
+                        "removed_by": copy.removed_by,
                         "similarity": round(copy.similarity, 4),
                     }
                     for copy in members
@@ -96,17 +104,21 @@ def cluster_rows(found: Sequence[Copy]) -> list[Mapping[str, Any]]:
     return rows
 
 
-def _preference(keep: Literal["longest", "first"]) -> Callable[[Candidate], Any]:
-    if keep == "first":
-        return lambda document: document.position
-    return lambda document: (-document.size_bytes, len(document.url), document.id, document.position)
+def _by_preference(group: Sequence[Candidate], keep: Keep) -> list[Candidate]:
+    """The documents in the order in which they are kept."""
+    in_order = sorted(group, key=lambda document: document.position)
+    if keep == "latest":
+        return sorted(in_order, key=lambda document: document.date, reverse=True)  # equal dates keep their order
+    if keep == "longest":
+        return sorted(in_order, key=lambda document: (-document.size_bytes, len(document.url), document.id))
+    return in_order
 
 
 def _first_similar(
     document: Candidate, kept: Sequence[Candidate], min_similarity: float
-) -> tuple[Candidate, float, bool] | None:
+) -> tuple[Candidate, float, str] | None:
     for other in kept[:MOST_KEPT_COMPARED]:
         similarity = jaccard(document.shingles, other.shingles)
         if similarity >= min_similarity:
-            return other, similarity, False
+            return other, similarity, NEAR
     return None

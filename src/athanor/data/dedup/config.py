@@ -51,9 +51,39 @@ class RepeatedLines:
             raise ValueError(f"max_share must lie between 0 and 1, found {self.max_share}")
 
 
+# Parameters that follow a visitor or an advertisement, or name a session, and leave the page the same.
+TRACKING_PARAMETERS = (
+    "utm_*", "fbclid", "gclid", "dclid", "msclkid", "yclid", "igshid", "mc_cid", "mc_eid", "_ga", "_gl", "_hs*",
+    "phpsessid", "jsessionid", "aspsessionid*", "session_id", "sessionid", "sid", "s_cid", "ref_src",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SameAddress:
+    """Which addresses name the same page, and which of its copies is kept."""
+
+    drop_parameters: tuple[str, ...] = TRACKING_PARAMETERS
+    """Parameters of the query to leave out of the comparison, as patterns (`utm_*`), in any case."""
+    drop_session_in_path: bool = True
+    """Leave out `;jsessionid=...` behind a path."""
+    sort_query: bool = True
+    """The order of parameters does not matter."""
+    ignore_www: bool = True
+    """www.example.org is example.org."""
+    ignore_scheme: bool = True
+    """http is https."""
+    ignore_trailing_slash: bool = True
+    """A slash at the end of the path does not matter."""
+    keep: Literal["latest", "longest", "first"] = "latest"
+    """The copy to keep: the one with the latest date (then the first), the longest text, or the first in the input."""
+
+
 @dataclass(frozen=True)
 class Dedup:
-    """Removes exact copies, near copies and repeated lines."""
+    """Removes documents with the same address, exact copies, near copies and repeated lines."""
+
+    url: SameAddress | None = field(default=None, metadata={"added": None})
+    """Of documents whose addresses name the same page, keep one; null compares no addresses."""
 
     exact: bool = True
     """Remove documents whose text equals another's but for white space."""
@@ -61,7 +91,8 @@ class Dedup:
     """Remove near copies found by MinHash; null leaves them."""
     lines: RepeatedLines | None = field(default_factory=RepeatedLines)
     """Drop lines that recur across documents; null leaves them."""
-    keep: Literal["longest", "first"] = "longest"
-    """The copy to keep: the longest text (then the shortest URL, then the lowest id), or the first in the input."""
+    keep: Literal["longest", "first", "latest"] = "longest"
+    """The copy to keep: the longest text (then the shortest URL, then the lowest id), the first in the input, or the
+    one with the latest date (then the first)."""
     workers: int = field(default=1, metadata={"runtime": True})
     """Processes to use; changes the speed, never the result."""

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athanor.data.dedup.config import RepeatedLines
+from athanor.data.dedup.ranges import concatenated, numbers, range_of, read_range, shard_files, write_sorted
 from athanor.data.dedup.words import Hashes
 
 Indices = NDArray[np.int64]
 
 WORD = re.compile(r"\w+")
+LINE_COUNTS, REPEATED_LINES = "line_counts", "repeated_lines"
 EDGE_WORDS = 3  # words a run at the top or bottom needs: one word ending a page is more often text than furniture
 
 
@@ -55,60 +57,82 @@ def limit(config: RepeatedLines, num_documents: int) -> int:
     return max(config.max_documents, int(config.max_share * num_documents))
 
 
-def repeated_keys(
-    counted: Sequence[Path], more_than: int, range_keys: int = 1 << 24
-) -> tuple[Hashes, Indices, Indices]:
-    """The sorted keys of lines found in more than `more_than` documents, in how many each is found, and in which first.
-
-    `counted` are files of `count_lines` tables, one per shard. They are read in ranges of about `range_keys`
-    keys at a time, so that memory does not grow with the corpus.
-    """
-    tables = [np.load(path, mmap_mode="r") for path in counted]
-    num_ranges = 1 + sum(table.shape[1] for table in tables) // range_keys
-    starts = [(i << 64) // num_ranges for i in range(num_ranges)]
-    rows = [np.empty((3, 0), np.uint64)]
-    for start, end in zip(starts, [*starts[1:], 1 << 64], strict=True):
-        parts = [table[:, _position(table[0], start) : _position(table[0], end)] for table in tables]
-        if parts:
-            keys, found_in, first = _added_up(np.concatenate(parts, axis=1))
-            rows.append(np.stack([keys, found_in, first])[:, found_in > more_than])
-    keys, found_in, first = np.concatenate(rows, axis=1)
-    return keys, found_in.astype(np.int64), first.astype(np.int64)
-
-
-def count_lines(texts: Sequence[str], positions: Sequence[int]) -> NDArray[np.uint64]:
-    """Rows of sorted keys of lines, of how many texts hold each, and of the first position where it is found."""
+def count_lines(texts: Sequence[str], positions: Sequence[int]) -> tuple[Hashes, Indices, Indices]:
+    """The sorted keys of lines, how many texts hold each, and the first position where it is found."""
     per_document = [np.unique(line_keys(text)) for text in texts]
     keys = np.concatenate([np.empty(0, np.uint64), *per_document])
-    where = np.repeat(np.asarray(positions, np.uint64), [len(found) for found in per_document])
-    table = np.stack(_added_up(np.stack([keys, np.ones(len(keys), np.uint64), where])))
-    return table[:, table[0] != 0]
+    where = np.repeat(np.asarray(positions, np.int64), [len(found) for found in per_document])
+    written = keys != 0
+    return added_up(keys[written], np.ones(int(written.sum()), np.int64), where[written])
+
+
+def added_up(keys: Hashes, found_in: Indices, first: Indices) -> tuple[Hashes, Indices, Indices]:
+    """Rows of one key made one: keys sorted, numbers of documents added, the smallest position."""
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, np.int64)
+    if not len(starts):
+        return keys, found_in[:0], first[:0]
+    return keys[starts], np.add.reduceat(found_in[order], starts), np.minimum.reduceat(first[order], starts)
+
+
+def repeated_in_range(path: Path, work: Path, more_than: int) -> int:
+    """Leave for every shard which of its lines, of those with keys in one range, are in over `more_than` documents.
+
+    Reads the counts of every shard; returns how many lines there are.
+    """
+    low, high = range_of(path)
+    tables = [read_range(file, "key", low, high) for file in shard_files(work / LINE_COUNTS)]
+    if not tables:
+        return 0
+    rows = concatenated(tables)
+    keys, found_in, first = added_up(*(numbers(rows, name) for name in ("key", "documents", "first")))
+    repeated = found_in > more_than
+    keys, found_in, first = keys[repeated], found_in[repeated], first[repeated]
+    places = places_in(keys, numbers(rows, "key"))
+    of_shard = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
+    shown = places >= 0
+    places = places[shown]
+    columns = {"shard": of_shard[shown], "key": keys[places], "documents": found_in[places], "first": first[places]}
+    write_sorted(work / REPEATED_LINES / f"{path.stem}.arrow", columns, "shard")
+    return len(keys)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the lines of a corpus; the keys are sorted."""
+    """What is known of lines found in several documents; the keys are sorted."""
 
-    repeated: Hashes
-    """Keys of lines found in too many documents."""
-    copied: Hashes
-    """Keys of lines that only count where they are found first."""
-    first_in: Indices
-    """For each copied line the position of the document that it is found in first."""
+    keys: Hashes
+    found_in: Indices
+    """Documents that each line is found in."""
+    first: Indices
+    """The position of the first of them."""
+    too_many: int
+    """A line found in more documents is repeated; another counts as such after the first document it is found in."""
     within: bool = False
     """Whether lines that occurred before in the same document count as repeated."""
 
+    @staticmethod
+    def nothing() -> "Known":
+        """Of no line is anything known."""
+        return Known(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64), 0)
+
     def are_repeated(self, keys: Hashes, position: int) -> NDArray[np.bool_]:
         """For each line of the document at `position`, in order, whether it is repeated."""
-        found = _places(self.repeated, keys) >= 0
-        places = _places(self.copied, keys)
-        if len(self.copied):
-            found |= (places >= 0) & (self.first_in[places] < position)
+        found = np.zeros(len(keys), np.bool_)
+        if len(self.keys):
+            places = places_in(self.keys, keys)
+            found = (places >= 0) & ((self.found_in[places] > self.too_many) | (self.first[places] < position))
         if self.within:
             is_first = np.zeros(len(keys), np.bool_)
             is_first[np.unique(keys, return_index=True)[1]] = True
             found |= ~is_first
         return found
+
+    def documents(self, keys: Hashes) -> Indices:
+        """In how many documents each line is found; -1 where that is not known."""
+        places = places_in(self.keys, keys)
+        return np.where(places >= 0, self.found_in[places], -1) if len(self.keys) else places
 
 
 def without_repeated_lines(text: str, known: Known, run_words: int, position: int = 0) -> Cleaned:
@@ -133,16 +157,7 @@ def without_repeated_lines(text: str, known: Known, run_words: int, position: in
     return Cleaned(cleaned, [lines[i] for i in dropped if keys[i]], len(WORD.findall(cleaned)))
 
 
-def _added_up(table: NDArray[np.uint64]) -> tuple[Hashes, Hashes, Hashes]:
-    """Columns of one key made one: keys sorted, counts added, the smallest position."""
-    keys, place = np.unique(table[0], return_inverse=True)
-    counts = np.bincount(place, table[1].astype(np.int64), len(keys)).astype(np.uint64)
-    first = np.full(len(keys), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(first, place, table[2])
-    return keys, counts, first
-
-
-def _places(sorted_keys: Hashes, keys: Hashes) -> Indices:
+def places_in(sorted_keys: Hashes, keys: Hashes) -> Indices:
     """Where each key stands in `sorted_keys`; -1 where it is absent."""
     if not len(sorted_keys):
         return np.full(len(keys), -1, np.int64)
@@ -170,8 +185,3 @@ def _joined(lines: Sequence[str], dropped: set[int]) -> str:
         after_gap = after_gap and blank
         kept.append(line)
     return "\n".join(kept).strip("\n")
-
-
-def _position(keys: Hashes, bound: int) -> int:
-    """How many of the sorted `keys` lie below `bound`, which may be 2**64."""
-    return len(keys) if bound >= 1 << 64 else int(np.searchsorted(keys, np.uint64(bound)))

@@ -1,16 +1,19 @@
-"""The step that removes duplicates: exact copies, then near copies, then repeated lines.
+"""The step that removes duplicates: equal addresses, exact copies and near copies, then repeated lines.
 
 In: `documents`. Out: `documents/` without copies and repeated lines, `removed/` with the reason for each,
 `clusters.jsonl` (one row per kept document that had copies) and `lines.jsonl` (the lines dropped, with counts).
 
 Lines are counted after copies are gone, since twenty copies of a page would make all of its lines look like
-furniture. Documents that are equal once their furniture is gone are copies too. Each pass runs over the
-shards on its own and leaves small files of fingerprints (see `passes.py`); between passes only fingerprints are
-in memory, never texts, and one band of them at a time.
+furniture. Documents that are equal once their furniture is gone are copies too.
+
+Passes over shards (`passes.py`) alternate with passes over ranges of keys (`meetings.py`, `groups.py`, `lines.py`),
+and what goes from one to the other lies in sorted files (`ranges.py`). A worker's memory holds one shard or one
+range. What grows with the corpus is the union-find of this process alone: 8 bytes for every document and at
+most 24 more for every likely copy. Ranges follow from counts, so the result is the same for any workers.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,19 +21,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from athanor.core.artifact import WORK, read_json, write_json, write_jsonl
+from athanor.core.artifact import WORK, read_jsonl, write_json, write_jsonl
 from athanor.core.workers import map_shards
-from athanor.data.dedup import passes
-from athanor.data.dedup.clusters import Candidate, Copy, cluster_rows, copies
+from athanor.data.dedup import dropped_lines, groups, lines, meetings, passes
+from athanor.data.dedup.clusters import Keep
 from athanor.data.dedup.config import Dedup, MinHash
-from athanor.data.dedup.lines import limit, repeated_keys
-from athanor.data.dedup.union_find import Indices, connect_equal, groups_of_several, singletons
-from athanor.data.dedup.words import Hashes
+from athanor.data.dedup.ranges import numbers, read_table, split_hashes
 from athanor.data.folders import document_shards
 
 R = TypeVar("R")
 
 RULES = {
+    "url": "url: same address as a kept document",
     "exact": "exact: same text as a kept document",
     "near": "near: near copy of a kept document",
     "lines": "lines: too little left without repeated lines",
@@ -39,64 +41,62 @@ RULES = {
 
 @dataclass(frozen=True)
 class Corpus:
-    """The shards of one run and the number of the first document in each; one number more than shards."""
+    """The shards of one run."""
 
     paths: list[Path]
-    starts: Indices
+    starts: list[int]
+    """Position of the first document of each shard, and the number of all documents."""
     work: Path
     workers: int
 
     @property
     def num_documents(self) -> int:
-        return int(self.starts[-1])
+        return self.starts[-1]
 
-    def map(self, function: Callable[..., R], label: str, **arguments: Any) -> list[R]:
-        """The results of `function(path, work=..., **arguments)` for every shard."""
+    def map(
+        self, function: Callable[..., R], label: str, over: Sequence[Path] | None = None, **arguments: Any
+    ) -> list[R]:
+        """The results of `function(path, **arguments)` for every shard, or for every file of `over`."""
         return map_shards(
-            partial(function, work=self.work, **arguments),
-            self.paths,
+            partial(function, **arguments),
+            self.paths if over is None else over,
             workers=self.workers,
-            done=self.work / f"done_{label.replace(' ', '_')}",
+            done=self.work / f"done_{label.replace(', ', '_').replace(' ', '_')}",
             label=label,
+            unit="shards" if over is None else "ranges",
         )
-
-    def column(self, folder: str, cut: Any) -> Any:
-        """The part `cut` of every shard's array in a scratch folder, laid end to end."""
-        parts = [np.load(self.work / folder / f"{path.stem}.npy", mmap_mode="r")[cut] for path in self.paths]
-        return np.concatenate(parts)
-
-    def per_shard(self, positions: Sequence[int] | Indices) -> list[Indices]:
-        """Sorted places within each shard of the documents at `positions` in the whole."""
-        ordered = np.sort(np.asarray(positions, np.int64))
-        cuts = np.searchsorted(ordered, self.starts)
-        return [ordered[a:b] - start for a, b, start in zip(cuts, cuts[1:], self.starts, strict=False)]
 
 
 def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Removes duplicates from `inputs["documents"]`; returns what was counted."""
-    paths = document_shards(inputs["documents"])
-    unnumbered = Corpus(paths, np.zeros(1, np.int64), out / WORK, config.workers)
-    counted = unnumbered.map(passes.fingerprint, "fingerprints", near=config.near)
-    starts = np.cumsum([0, *(row["documents"] for row in counted)]).astype(np.int64)
-    corpus = Corpus(paths, starts, out / WORK, config.workers)
+    corpus = _numbered(document_shards(inputs["documents"]), out / WORK, config.workers)
+    work, num_removed = corpus.work, 0
+    if config.url:
+        keys = corpus.map(passes.address_keys, "addresses", work=work, address=config.url)
+        found = _copies(corpus, passes.ADDRESSES, sum(keys), config.url.keep)
+        num_removed += found["copies"]
 
-    found = _find_copies(config, corpus)
-    verdicts = {copy.document.position: _verdict(copy) for copy in found}
-    _write_verdicts(corpus, "verdicts", verdicts)
+    counted = corpus.map(passes.fingerprint, "fingerprints", work=work, config=config)
+    near = _copies(corpus, passes.COPIES, sum(row["keys"] for row in counted), config.keep, config.near)
+    num_removed += near["copies"]
 
-    repeated, found_in = _find_repeated_lines(config, corpus, corpus.num_documents - len(verdicts))
-    if len(repeated) or (config.lines and config.lines.first_only != "off"):
-        verdicts |= _too_short_without_lines(config, corpus, verdicts)
-        found_later = _find_copies_without_lines(config, corpus, verdicts)
-        verdicts |= {copy.document.position: _verdict(copy, " without repeated lines") for copy in found_later}
-        found += found_later
-    _write_verdicts(corpus, "final_verdicts", verdicts)
-    write_jsonl(out / "clusters.jsonl", cluster_rows(found))
-    _write_num_copies(corpus, found)
+    too_many = lines.limit(config.lines, corpus.num_documents - num_removed) if config.lines else 0
+    if config.lines:
+        num_lines = corpus.map(passes.count_lines_of_kept, "lines", work=work)
+        more_than = 1 if config.lines.first_only == "corpus" else too_many
+        over = split_hashes(work / "line_ranges", sum(num_lines))
+        repeated = corpus.map(lines.repeated_in_range, "repeated lines", over, work=work, more_than=more_than)
+        if sum(repeated) or config.lines.first_only != "off":
+            clean = corpus.map(
+                passes.clean_keys, "text without lines", work=work, lines=config.lines, too_many=too_many
+            )
+            if config.exact:
+                _copies(corpus, passes.CLEANED, sum(row["keys"] for row in clean), config.keep)
 
-    written = corpus.map(passes.write, "documents", out=out, config=config)
-    num_lines = _write_lines(corpus, dict(zip(repeated.tolist(), found_in.tolist(), strict=True)), out)
-    sizes = Counter(Counter(copy.kept.position for copy in found).values())
+    written = corpus.map(passes.write, "documents", work=work, out=out, config=config, too_many=too_many)
+    write_jsonl(out / "clusters.jsonl", _clusters(corpus))
+    num_distinct = _write_lines(corpus, sum(row["distinct_lines"] for row in written), out)
+    sizes = sum((Counter(row["cluster_sizes"]) for row in written), Counter[str]())
     return {
         "documents_in": corpus.num_documents,
         "documents_out": sum(row["documents"] for row in written),
@@ -104,142 +104,69 @@ def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         "bytes_out": sum(row["bytes"] for row in written),
         "bytes_removed": sum(row["bytes_removed"] for row in written),
         "removed": {RULES[rule]: n for rule in RULES if (n := sum(row["removed"].get(rule, 0) for row in written))},
-        "clusters": sum(sizes.values()),
-        "cluster_sizes": {str(copied + 1): sizes[copied] for copied in sorted(sizes)},
+        "clusters": sizes.total(),
+        "cluster_sizes": {size: sizes[size] for size in sorted(sizes, key=int)},
         "lines_removed": sum(row["lines_removed"] for row in written),
-        "distinct_lines_removed": num_lines,
-        "similarity_histogram": _histogram([copy.similarity for copy in found if not copy.exact]),
+        "distinct_lines_removed": num_distinct,
+        "similarity_histogram": near["similarity_histogram"],
     }
 
 
-def _find_copies(config: Dedup, corpus: Corpus) -> list[Copy]:
-    """All copies, exact and near, in the order of the input."""
-    parents = singletons(corpus.num_documents)
-    if corpus.paths and config.exact:
-        everything = np.arange(corpus.num_documents, dtype=np.int64)
-        connect_equal(parents, corpus.column("text_keys", (slice(None), 0)), everything)
-    if corpus.paths and config.near:
-        with_shingles = np.flatnonzero(corpus.column("has_shingles", slice(None)))
-        for band in range(config.near.bands):
-            connect_equal(parents, corpus.column("bands", band)[with_shingles], with_shingles)
-    min_similarity = config.near.min_similarity if config.near else None
-    found: list[Copy] = []
-    for group in _described(corpus, groups_of_several(parents), "text_keys", "likely_copies", config.near):
-        found.extend(copies(group, config.keep, min_similarity, config.exact))
-    return sorted(found, key=lambda copy: copy.document.position)
+def _numbered(paths: list[Path], work: Path, workers: int) -> Corpus:
+    """The shards with their documents counted, from the ends of the files alone."""
+    import pyarrow.parquet as parquet
+
+    starts = [0]
+    for path in paths:
+        starts.append(starts[-1] + int(parquet.read_metadata(path).num_rows))
+    bounds = {path.stem: (start, end) for path, start, end in zip(paths, starts, starts[1:], strict=False)}
+    write_json(work / passes.STARTS, bounds)
+    return Corpus(paths, starts, work, workers)
 
 
-def _described(
-    corpus: Corpus, groups: Sequence[Indices], text_keys: str, folder: str, near: MinHash | None
-) -> list[list[Candidate]]:
-    """The groups with what is known of each member."""
-    positions = np.concatenate([np.empty(0, np.int64), *groups])
-    members = corpus.per_shard(positions)
-    for path, local in zip(corpus.paths, members, strict=True):
-        passes.save(corpus.work / folder / f"{path.stem}.npy", local)
-    corpus.map(passes.describe, folder.replace("_", " "), folder=folder, near=near)
-    known: dict[int, Candidate] = {}
-    for path, start, local in zip(corpus.paths, corpus.starts, members, strict=False):
-        if not len(local):
-            continue
-        rows = read_json(corpus.work / folder / f"{path.stem}.json")
-        shingles = np.load(corpus.work / folder / f"{path.stem}.shingles.npy", mmap_mode="r")
-        ends = np.load(corpus.work / folder / f"{path.stem}.ends.npy")
-        keys: Hashes = np.load(corpus.work / text_keys / f"{path.stem}.npy", mmap_mode="r")
-        for i, (row, place) in enumerate(zip(rows, local, strict=True)):
-            key = (int(keys[place, 0]), int(keys[place, 1]))
-            own = shingles[ends[i] : ends[i + 1]] if near else np.empty(0, np.uint64)
-            position = int(start + place)
-            known[position] = Candidate(position, row["id"], row["url"], row["size_bytes"], key, own)
-    return [[known[int(position)] for position in group] for group in groups]
+def _copies(corpus: Corpus, name: str, num_keys: int, keep: Keep, near: MinHash | None = None) -> dict[str, Any]:
+    """Find the copies among documents whose keys were left in the folder `name`; how many there are, and how alike."""
+    stage = corpus.work / name
+    over = split_hashes(stage / "ranges", num_keys)
+    corpus.map(meetings.pair_range, f"{name}, equal keys", over, stage=stage)
+    of_groups = meetings.find_groups(stage, corpus.num_documents)
+    corpus.map(
+        passes.describe, f"{name}, likely ones", _with_members(corpus, stage), work=corpus.work, stage=name, near=near
+    )
+    shared = {
+        "keep": keep,
+        "min_similarity": near.min_similarity if near else None,
+        "equal": passes.EQUAL[name][0],
+    }
+    rows = corpus.map(groups.decide, f"{name}, compared", of_groups, stage=stage, **shared)
+    histogram = np.sum([np.zeros(groups.HISTOGRAM_BINS, np.int64), *(row["similarities"] for row in rows)], axis=0)
+    edges = np.linspace(0.0, 1.0, groups.HISTOGRAM_BINS + 1)
+    return {
+        "copies": sum(row["copies"] for row in rows),
+        "similarity_histogram": {"edges": [round(float(edge), 2) for edge in edges], "counts": histogram.tolist()},
+    }
 
 
-def _find_repeated_lines(config: Dedup, corpus: Corpus, num_documents: int) -> tuple[Hashes, Indices]:
-    """The keys of lines that are repeated somewhere, sorted, and the number of documents each is found in."""
-    starts = {path.stem: int(start) for path, start in zip(corpus.paths, corpus.starts, strict=False)}
-    write_json(corpus.work / passes.STARTS, starts)
-    keys, found_in, first = np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64)
-    too_many = 0
-    if config.lines:
-        corpus.map(passes.count_lines_of_kept, "lines")
-        counted = [corpus.work / "line_counts" / f"{path.stem}.npy" for path in corpus.paths]
-        too_many = limit(config.lines, num_documents)
-        more_than = 1 if config.lines.first_only == "corpus" else too_many
-        keys, found_in, first = repeated_keys(counted, more_than)
-    copied = found_in <= too_many
-    passes.save(corpus.work / "repeated_keys.npy", keys[~copied])
-    passes.save(corpus.work / "copied_lines.npy", np.stack([keys, first.astype(np.uint64)])[:, copied])
-    return keys, found_in
+def _with_members(corpus: Corpus, stage: Path) -> list[Path]:
+    """The shards that hold documents in groups."""
+    members = numbers(read_table(stage / meetings.MEMBERS), "position")
+    ends = np.searchsorted(members, corpus.starts)
+    return [path for path, first, end in zip(corpus.paths, ends, ends[1:], strict=False) if first < end]
 
 
-def _too_short_without_lines(
-    config: Dedup, corpus: Corpus, verdicts: Mapping[int, tuple[str, str]]
-) -> dict[int, tuple[str, str]]:
-    """The documents in which too little is left without repeated lines, and why each goes."""
-    corpus.map(passes.clean_keys, "text without lines", lines=config.lines)
-    short: dict[int, tuple[str, str]] = {}
-    for path, start in zip(corpus.paths, corpus.starts, strict=False):
-        for place, num_words in read_json(corpus.work / "too_short" / f"{path.stem}.json").items():
-            if (position := int(start) + int(place)) not in verdicts:
-                short[position] = ("lines", f"{num_words} words left without repeated lines")
-    return short
-
-
-def _find_copies_without_lines(config: Dedup, corpus: Corpus, verdicts: Mapping[int, tuple[str, str]]) -> list[Copy]:
-    """The exact copies among the documents still kept, as they are without repeated lines."""
-    if not config.exact:
-        return []
-    left = np.array([i for i in range(corpus.num_documents) if i not in verdicts], np.int64)
-    parents = singletons(corpus.num_documents)
-    connect_equal(parents, corpus.column("clean_text_keys", (slice(None), 0))[left], left)
-    groups = groups_of_several(parents)
-    described = _described(corpus, groups, "clean_text_keys", "likely_copies_without_lines", near=None)
-    return [copy for group in described for copy in copies(group, config.keep, None, exact=True)]
-
-
-def _verdict(copy: Copy, how: str = "") -> tuple[str, str]:
-    """removed_by and reason of a copy."""
-    if copy.exact:
-        return "exact", f"same text as {_name(copy.kept)}{how}"
-    return "near", f"near copy of {_name(copy.kept)}, Jaccard {copy.similarity:.2f}"
-
-
-def _name(document: Candidate) -> str:
-    return document.url or document.id
-
-
-def _write_verdicts(corpus: Corpus, folder: str, verdicts: Mapping[int, tuple[str, str]]) -> None:
-    for path, start, local in zip(corpus.paths, corpus.starts, corpus.per_shard(list(verdicts)), strict=False):
-        write_json(corpus.work / folder / f"{path.stem}.json", {int(i): verdicts[int(start + i)] for i in local})
-
-
-def _write_num_copies(corpus: Corpus, found: Sequence[Copy]) -> None:
-    """How many copies each kept document had, per shard."""
-    counts = Counter(copy.kept.position for copy in found)
-    for path, start, local in zip(corpus.paths, corpus.starts, corpus.per_shard(list(counts)), strict=False):
-        write_json(corpus.work / "copies" / f"{path.stem}.json", {int(i): counts[int(start + i)] for i in local})
-
-
-def _write_lines(corpus: Corpus, found_in: Mapping[int, int], out: Path) -> int:
-    """Write lines.jsonl, the most frequent first; returns the number of distinct lines.
-
-    `documents` is null for a line that was repeated only within its document.
-    """
-    shown: dict[int, str] = {}
-    removed: dict[int, int] = defaultdict(int)
+def _clusters(corpus: Corpus) -> Iterator[dict[str, Any]]:
+    """The rows of clusters.jsonl, in the order of the kept documents."""
+    number = 0
     for path in corpus.paths:
-        for line, key, count in read_json(corpus.work / "dropped_lines" / f"{path.stem}.json"):
-            shown[key] = min(line, shown.get(key, line))
-            removed[key] += count
-    rows: list[dict[str, Any]] = [
-        {"line": shown[key], "documents": found_in.get(key), "removed": removed[key]} for key in shown
-    ]
-    rows.sort(key=lambda row: (-row["removed"], row["line"]))
-    write_jsonl(out / "lines.jsonl", rows)
-    return len(rows)
+        for row in read_jsonl(corpus.work / passes.CLUSTERS / f"{path.stem}.jsonl"):
+            del row["position"]
+            yield {"cluster": number, **row}
+            number += 1
 
 
-def _histogram(similarities: Sequence[float]) -> dict[str, Any]:
-    """Counts of similarities in 20 bins between 0 and 1."""
-    counts, edges = np.histogram(similarities, bins=20, range=(0.0, 1.0))
-    return {"edges": [round(float(edge), 2) for edge in edges], "counts": counts.tolist()}
+def _write_lines(corpus: Corpus, num_lines: int, out: Path) -> int:
+    """Write lines.jsonl, the most frequent first; returns the number of distinct lines."""
+    over = split_hashes(corpus.work / "dropped_line_ranges", num_lines, dropped_lines.ROWS_PER_RANGE)
+    counted = corpus.map(dropped_lines.count, "lines removed", over, work=corpus.work)
+    dropped_lines.merge(corpus.work, over, out / "lines.jsonl")
+    return sum(counted)
