@@ -59,5 +59,10 @@ class Filter:
     """Short and repeated lines, lists; follows C4 without its terminal-mark rule."""
     pii: Pii | None = field(default_factory=Pii)
     """Personal data to mask, replace or drop in what is kept."""
+    compat: Literal["datatrove"] | None = field(default=None, metadata={"added": None})
+    """datatrove: decide exactly as datatrove 0.10.1 does, with its word split (spaCy's), its lists of addresses and its
+    names of reasons; slow, and an extra: pip install 'athanor[compat]'."""
+    compat_lists: tuple[str, ...] = field(default=(), metadata={"files": True, "added": ()})
+    """The folder with datatrove's lists of addresses; none: those of the datatrove that is installed."""
     workers: int = field(default=1, metadata={"runtime": True})
     """Processes to use, each on a shard of its own; changes the speed, never the result."""

@@ -48,7 +48,10 @@ Rule = Callable[[Document], tuple[Document, Verdict, Counter[str]]]
 
 
 def rules_of(config: Filter) -> dict[str, Rule]:
-    """The rules that `config` asks for, by name, in order."""
+    """The rules that `config` asks for, by name, in order.
+
+    Raises ValueError for a rule that cannot be had, for instance where a list of addresses is wrong or missing.
+    """
     words = _shared_words()
     made = {
         "url": config.url and _url_rule(config.url),
@@ -60,6 +63,10 @@ def rules_of(config: Filter) -> dict[str, Rule]:
         "fineweb": config.fineweb and _fineweb_rule(config.fineweb, words),
         "pii": config.pii and _pii_rule(config.pii),
     }
+    if config.compat == "datatrove":
+        from athanor.data.compat.rules import compat_rules
+
+        made |= compat_rules(config)
     return {name: rule for name, rule in made.items() if rule}
 
 

@@ -85,6 +85,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.dedup.step:run",
                 inputs=("documents",),
                 headline=("documents_in", "documents_out", "bytes_out"),
+                version=2,
             ),
             Kind(
                 "data.quality",

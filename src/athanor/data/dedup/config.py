@@ -19,6 +19,9 @@ class MinHash:
     0 trusts the bands alone."""
     seed: int = 1
     """Chooses the hash functions; signatures of different seeds cannot be compared."""
+    compat: Literal["datatrove"] | None = field(default=None, metadata={"added": None})
+    """datatrove: the signatures of datatrove 0.10.1 with SHA-1, number by number, by its word split (spaCy's); slow,
+    and an extra: pip install 'athanor[compat]'."""
 
     def __post_init__(self) -> None:
         if self.bands < 1 or self.rows < 1 or self.shingle_words < 1:

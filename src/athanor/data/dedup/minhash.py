@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from athanor.core.compiled import kernel
 from athanor.data.dedup.config import MinHash
-from athanor.data.dedup.words import Hashes
+from athanor.data.dedup.words import Hashes, shingle_hashes, simple_words
 
 MERSENNE_61 = (1 << 61) - 1
 MIX_MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, odd
@@ -25,6 +25,18 @@ def hash_functions(config: MinHash) -> tuple[Hashes, Hashes]:
     factors = draw.randint(1, MERSENNE_61, size, np.uint64)
     summands = draw.randint(0, MERSENNE_61, size, np.uint64)
     return factors, summands
+
+
+def shingles_of(text: str, config: MinHash) -> Hashes:
+    """The hash of every shingle of `text` in order, repeats included, as `config` says.
+
+    Raises ValueError where `compat` needs a package that is not installed.
+    """
+    if config.compat == "datatrove":
+        from athanor.data.compat import signature as theirs
+
+        return theirs.shingle_hashes(text, config.shingle_words)
+    return shingle_hashes(*simple_words(text), config.shingle_words)
 
 
 def signature(shingles: Hashes, functions: tuple[Hashes, Hashes]) -> Hashes:

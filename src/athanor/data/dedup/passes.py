@@ -32,9 +32,9 @@ from athanor.data.dedup.lines import (
     without_repeated_lines,
 )
 from athanor.data.dedup.meetings import MEMBERS, leave_keys, save
-from athanor.data.dedup.minhash import band_keys, hash_functions, signature
+from athanor.data.dedup.minhash import band_keys, hash_functions, shingles_of, signature
 from athanor.data.dedup.ranges import list_column, numbers, read_range, read_ranges, shard_files, write_sorted
-from athanor.data.dedup.words import Hashes, shingle_hashes, simple_words
+from athanor.data.dedup.words import Hashes
 
 STARTS = "starts.json"  # shard -> position of its first document in the corpus and the position after its last
 FULL_KEYS = "full_keys"
@@ -222,7 +222,7 @@ def _leave_full_keys(path: Path, work: Path, stage: str, keys: Hashes, counts: S
 def _shingle_set(text: str, near: MinHash | None) -> Hashes:
     if not near:
         return np.empty(0, np.uint64)
-    return np.unique(shingle_hashes(*simple_words(text), near.shingle_words))
+    return np.unique(shingles_of(text, near))
 
 
 def _clean(text: str, known: Known, lines: RepeatedLines | None, position: int) -> Cleaned:

@@ -7,9 +7,8 @@ Simplified means: lower case; accents gone; a number is "0"; punctuation, symbol
 are spaces; a character of a script written without spaces (Chinese, Japanese, Thai, ...) is a word of
 its own. Two texts that differ only in such things have the same shingles.
 
-A shingle's hash is the first eight bytes of SHA-1 of its words joined by spaces, little-endian: the choice of
-datatrove's near-duplicate removal, so that signatures agree with it wherever both split a text into the
-same words (its splitter is spaCy's, which for instance parts "cannot" in two).
+A word's hash is FNV-1a of its bytes, mixed; a shingle's is a polynomial of its words' hashes, mixed. So a text of n
+words costs n word hashes however long its shingles are.
 """
 
 import unicodedata
@@ -23,6 +22,10 @@ from athanor.core.compiled import kernel
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
+
+FNV_START, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
+MIX = 0xD6E8FEB86659FD93  # odd, bits spread (the finalizer of "rrmxmx", Evensen 2018)
+PLACE = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, odd
 
 SPACE, DROPPED, DIGIT, LETTER, ALONE = range(5)  # what becomes of a character
 FULL_STOP = ord(".")
@@ -57,8 +60,10 @@ def simple_words(text: str) -> tuple[Bytes, Offsets]:
 
 def shingle_hashes(words: Bytes, starts: Offsets, shingle_words: int) -> Hashes:
     """The hash of every shingle in order, repeats included; none when there are fewer words than a shingle has."""
+    of_words = np.empty(len(starts) - 1, np.uint64)
+    _hash_words(words, starts, of_words)
     hashes = np.empty(max(0, len(starts) - shingle_words), np.uint64)
-    _hash_ranges(words, starts, shingle_words, hashes)
+    _hash_shingles(of_words, shingle_words, hashes)
     return hashes
 
 
@@ -166,58 +171,24 @@ def _put_utf8(point: int, words: Bytes, size: int) -> int:
 
 
 @kernel
-def _hash_ranges(words: Bytes, starts: Offsets, shingle_words: int, hashes: Hashes) -> None:
-    """SHA-1 (FIPS 180-4) of each shingle's bytes, first eight bytes little-endian."""
-    schedule = np.empty(80, np.uint32)
-    for shingle in range(len(hashes)):
-        first = starts[shingle]
-        length = starts[shingle + shingle_words] - 1 - first
-        h0, h1, h2 = np.uint32(0x67452301), np.uint32(0xEFCDAB89), np.uint32(0x98BADCFE)
-        h3, h4 = np.uint32(0x10325476), np.uint32(0xC3D2E1F0)
-        num_blocks = (length + 8) // 64 + 1
-        for block in range(num_blocks):
-            for word in range(16):
-                value = np.uint32(0)
-                for byte in range(4):
-                    at = block * 64 + word * 4 + byte
-                    if at < length:
-                        value |= np.uint32(np.uint32(words[first + at]) << np.uint32(24 - 8 * byte))
-                    elif at == length:
-                        value |= np.uint32(np.uint32(0x80) << np.uint32(24 - 8 * byte))
-                schedule[word] = value
-            if block == num_blocks - 1:
-                schedule[14] = np.uint32((length * 8) >> 32)
-                schedule[15] = np.uint32((length * 8) & 0xFFFFFFFF)
-            for word in range(16, 80):
-                mixed = schedule[word - 3] ^ schedule[word - 8] ^ schedule[word - 14] ^ schedule[word - 16]
-                schedule[word] = np.uint32((mixed << np.uint32(1)) | (mixed >> np.uint32(31)))
-            a, b, c, d, e = h0, h1, h2, h3, h4
-            for turn in range(80):
-                if turn < 20:
-                    f = np.uint32((b & c) | (~b & d))
-                    k = np.uint32(0x5A827999)
-                elif turn < 40:
-                    f = np.uint32(b ^ c ^ d)
-                    k = np.uint32(0x6ED9EBA1)
-                elif turn < 60:
-                    f = np.uint32((b & c) | (b & d) | (c & d))
-                    k = np.uint32(0x8F1BBCDC)
-                else:
-                    f = np.uint32(b ^ c ^ d)
-                    k = np.uint32(0xCA62C1D6)
-                rotated = np.uint32((a << np.uint32(5)) | (a >> np.uint32(27)))
-                total = np.uint32(rotated + f + e + k + schedule[turn])
-                e, d = d, c
-                c = np.uint32((b << np.uint32(30)) | (b >> np.uint32(2)))
-                b, a = a, total
-            h0, h1, h2 = np.uint32(h0 + a), np.uint32(h1 + b), np.uint32(h2 + c)
-            h3, h4 = np.uint32(h3 + d), np.uint32(h4 + e)
-        hashes[shingle] = (np.uint64(_reversed_bytes(h1)) << np.uint64(32)) | np.uint64(_reversed_bytes(h0))
+def _hash_words(words: Bytes, starts: Offsets, hashes: Hashes) -> None:
+    """A 64-bit number for each word: FNV-1a of its bytes with a final mix."""
+    for word in range(len(hashes)):
+        value = np.uint64(FNV_START)
+        for i in range(starts[word], starts[word + 1] - 1):
+            value = (value ^ np.uint64(words[i])) * np.uint64(FNV_PRIME)
+        value ^= value >> np.uint64(32)
+        value *= np.uint64(MIX)
+        hashes[word] = value ^ (value >> np.uint64(29))
 
 
 @kernel
-def _reversed_bytes(value: np.uint32) -> np.uint32:
-    """A 32-bit number with its four bytes in the other order."""
-    outer = ((value & np.uint32(0xFF)) << np.uint32(24)) | ((value >> np.uint32(24)) & np.uint32(0xFF))
-    inner = ((value & np.uint32(0xFF00)) << np.uint32(8)) | ((value >> np.uint32(8)) & np.uint32(0xFF00))
-    return np.uint32(outer | inner)
+def _hash_shingles(words: Hashes, shingle_words: int, hashes: Hashes) -> None:
+    """The numbers of each run of words as one polynomial, mixed once more."""
+    for shingle in range(len(hashes)):
+        value = np.uint64(0)
+        for word in range(shingle, shingle + shingle_words):
+            value = value * np.uint64(PLACE) + words[word]
+        value ^= value >> np.uint64(32)
+        value *= np.uint64(MIX)
+        hashes[shingle] = value ^ (value >> np.uint64(29))

@@ -48,6 +48,8 @@ class C4:
     """Remove documents with `{`, which is seldom prose."""
     min_sentences: int | None = 5
     """Remove documents left with fewer sentences."""
+    by_sentence: bool = field(default=False, metadata={"added": False})
+    """Judge sentence by sentence rather than line by line; those kept are joined by blanks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ terminal-mark rule.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from athanor.data.filters.gopher_repetition import count_repeated
 from athanor.data.filters.verdict import KEPT, Verdict, percent, removed
@@ -29,6 +29,10 @@ class FineWeb:
     """Largest share of characters in lines that occurred before."""
     max_line_breaks_per_word: float | None = 0.3
     """Most line breaks per word; more make a list."""
+    terminal_marks: tuple[str, ...] | None = field(default=None, metadata={"added": None})
+    """What ends a sentence; null: full stops, question and exclamation marks of all scripts."""
+    allow_no_terminal_mark: bool = field(default=False, metadata={"added": False})
+    """Do not ask for marks in a text none of whose lines has one, as in a script without them."""
 
 
 def judge(text: str, words: Callable[[], Sequence[str]], rule: FineWeb) -> Verdict:
