@@ -88,7 +88,7 @@ def fingerprint(path: Path, work: Path, config: Dedup) -> dict[str, int]:
             keys.append(full[i, :1])
             owners.append(i)
         if config.near and functions:
-            shingles = shingle_hashes(*simple_words(document.text), config.near.shingle_words)
+            shingles = shingles_of(document.text, config.near)
             if len(shingles):
                 keys.append(band_keys(signature(shingles, functions), config.near.bands))
                 owners.extend([i] * config.near.bands)
