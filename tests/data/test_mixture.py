@@ -1,17 +1,21 @@
 """Promises of data/mixture.py."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from athanor.core.artifact import read_json
+from athanor.core.artifact import Manifest, read_json, write_manifest
 from athanor.core.config import from_dict
-from athanor.core.documents import Document, read_documents, shard_name, write_shard
+from athanor.core.documents import Document, read_documents, read_shard, shard_name, shards, write_shard
+from athanor.core.mixture import Source, read_mixture
 from athanor.data import mixture
-from athanor.data.mixture import Mixture
+from athanor.data.mixture import Mixture, listed
 from athanor.data.origin import page_of
 
 
@@ -198,8 +202,143 @@ def contents(folder: Path) -> dict[str, bytes]:
         ({"weights": {"a": -1}}, "no weight below 0"),
         ({"weights": {"a": 0}}, "must not all be 0"),
         ({"hold_out_by": "paeg"}, "did you mean 'page'"),
+        ({"weights": {"a": 1}, "temperature": 2}, "give one of weights"),
+        ({"epochs": {"a": 1}, "train_tokens": 9}, "give one of them"),
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         from_dict(Mixture, wrong, "recipe: mixture")
+
+
+def books_and_forum(token_count: int | None = None) -> list[Document]:
+    """200 pages of books and 200 of a forum, 1,000 bytes each; with `token_count`, books note their tokens."""
+    rows = pages(200, source="books") + [row for i in range(200) for row in page(1000 + i, 0.5, source="forum")]
+    noted = {} if token_count is None else {"token_count": token_count}
+    return [replace(r, metadata=r.metadata | (noted if r.source == "books" else {})) for r in rows]
+
+
+def test_weights_are_shares_of_tokens_not_of_bytes(tmp_path: Path) -> None:
+    """Books have 500 tokens a page and the forum 250: equal weights take two forum pages for each of books."""
+    config = Mixture(weights={"books": 1.0, "forum": 1.0}, validation_share=0.01)
+    metrics = run(config, tmp_path, books_and_forum(token_count=500))
+    books, forum = metrics["sources"]["books"], metrics["sources"]["forum"]
+    assert books["tokens"] == 500 * books["documents"] and forum["tokens"] == 250 * forum["documents"]
+    assert books["tokens_from"] == "noted in the documents"
+    assert forum["tokens_from"] == "estimated at 4 bytes per token"
+    assert books["share"] == pytest.approx(0.5) and forum["share"] == pytest.approx(0.5)
+    assert forum["epochs"] / books["epochs"] == pytest.approx(2.0, rel=0.05)
+    times = Counter(name[:5] for name in ids(tmp_path, "train"))
+    assert times["forum"] / times["books"] == pytest.approx(2.0, rel=0.1)
+
+
+def test_tokens_are_measured_on_token_shards_where_there_are_some(tmp_path: Path) -> None:
+    """A tokenizer that makes a token of every byte of books and of every second byte of the forum."""
+    run(Mixture(validation_share=0.01), tmp_path / "first", books_and_forum())
+    fake_token_shards(tmp_path / "first" / "out", tmp_path / "first" / "tokens", {"books": 1000, "forum": 500})
+    inputs = {"documents": tmp_path / "first" / "in", "token_shards": tmp_path / "first" / "tokens"}
+    metrics = mixture.run(Mixture(weights={"books": 1.0, "forum": 1.0}), inputs, tmp_path / "out")
+    assert metrics["tokens_from"] == ["measured on token shards"]
+    assert metrics["sources"]["books"]["tokens"] == 1000 * metrics["sources"]["books"]["documents"]
+    assert metrics["sources"]["forum"]["epochs"] == pytest.approx(1.5, rel=0.05)
+
+
+def fake_token_shards(documents: Path, folder: Path, tokens_of: dict[str, int]) -> None:
+    """What tokenizer.shards leaves of `documents`, as far as the mixture reads it."""
+    for part in ("train", "validation"):
+        for path in shards(documents / part):
+            ends = np.cumsum([tokens_of[row.source] for row in read_shard(path)], dtype="<u8")
+            target = folder / part / f"{path.stem}.idx"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(b"ATHANIDX".ljust(4096, b"\0") + ends.tobytes())
+    empty: Any = {key: {} for key in ("config", "runtime", "inputs", "metrics", "code", "libraries", "device")}
+    write_manifest(
+        folder,
+        Manifest(
+            name="tokens", kind="tokenizer.shards", version=1, fingerprint="0", files=[], argv=[], seed=None,
+            started="", ended="", seconds=0, peak_memory_bytes=0, input_folders={"documents": documents.name}, **empty
+        ),
+    )  # fmt: skip
+
+
+def test_domains_and_inputs_can_be_weighted(tmp_path: Path) -> None:
+    rows = [
+        replace(row, metadata=row.metadata | {"domain": "code" if i % 4 else "reference"})
+        for i, row in enumerate(pages(200))
+    ]
+    metrics = run(Mixture(by="domain", weights={"reference": 1.0}), tmp_path / "domain", rows)
+    assert metrics["sources"]["code"]["epochs"] == 0 and metrics["sources"]["reference"]["share"] == 1
+    for name, first in (("documents", 0), ("wiki", 500)):
+        hosts = [row for i in range(20) for row in page(first + i, quality=0.5, source=f"host{i}")]
+        write_shard(tmp_path / name / "documents" / shard_name(0), hosts)
+    inputs = {name: tmp_path / name for name in ("documents", "wiki")}
+    metrics = mixture.run(Mixture(by="input", weights={"documents": 1, "wiki": 3}), inputs, tmp_path / "out")
+    assert metrics["sources"]["wiki"]["share"] == pytest.approx(0.75)
+
+
+def test_weights_come_from_a_file_or_a_step(tmp_path: Path) -> None:
+    rows = books_and_forum()
+    expected = run(Mixture(weights={"books": 3.0, "forum": 1.0}), tmp_path / "config", rows)["sources"]
+    plain = tmp_path / "weights.json"
+    plain.write_text('{"books": 0.75, "forum": 0.25}')
+    metrics = run(Mixture(weights_file=(str(plain),)), tmp_path / "file", rows)
+    assert metrics["sources"] == expected and metrics["weights_from"] == "file weights.json"
+    inputs = {"documents": tmp_path / "config" / "in", "mixture_weights": tmp_path / "config" / "out"}
+    metrics = mixture.run(Mixture(), inputs, tmp_path / "again")
+    assert metrics["weights_from"] == "input mixture_weights (mixture.json)"
+    assert {name: row["share"] for name, row in metrics["sources"].items()} == pytest.approx(
+        {name: row["share"] for name, row in expected.items()}
+    )
+    plain.write_text('{"books": "much"}')
+    with pytest.raises(ValueError, match=r"weights\.json: weight of 'books' is 'much'"):
+        run(Mixture(weights_file=(str(plain),)), tmp_path / "bad", rows)
+
+
+def test_temperature_budget_and_epochs(tmp_path: Path) -> None:
+    """100 against 400 pages: at temperature 2 they share 1 to 2."""
+    rows = pages(100, source="books") + [row for i in range(400) for row in page(1000 + i, 0.5, source="forum")]
+    metrics = run(Mixture(temperature=2.0, validation_share=0.01), tmp_path / "even", rows)
+    assert metrics["sources"]["books"]["share"] == pytest.approx(1 / 3, abs=0.01)
+    metrics = run(Mixture(train_tokens=25_000, validation_share=0.01), tmp_path / "few", rows)
+    assert metrics["tokens"]["train"] == pytest.approx(25_000, rel=0.2)
+    assert metrics["sources"]["forum"]["share"] == pytest.approx(0.8, abs=0.01)
+    metrics = run(Mixture(epochs={"books": 2.0}), tmp_path / "twice", rows)
+    assert Counter(Counter(n for n in ids(tmp_path / "twice", "train") if n[0] == "b").values()).keys() == {2}
+    assert metrics["sources"]["forum"]["epochs"] == 1
+
+
+def test_many_passes_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = pages(40, source="books") + [row for i in range(40) for row in page(1000 + i, 0.5, source="forum")]
+    run(Mixture(epochs={"books": 6.0}, max_epochs=10), tmp_path, rows)
+    said = capsys.readouterr().err
+    assert "'books' is passed over 6.0 times" in said and "'forum'" not in said
+
+
+def test_the_manifest_is_checked_on_reading(tmp_path: Path) -> None:
+    run(Mixture(), tmp_path, pages(40))
+    path = tmp_path / "out" / "mixture.json"
+    read = read_mixture(tmp_path / "out")
+    assert read is not None and read.sources["documents"].share == pytest.approx(1.0)
+    assert read_mixture(tmp_path) is None
+    whole = read_json(path)
+    for change, said in (
+        ({"format": 1}, "format 1, expected 2"),
+        ({"sources": {}}, "no sources"),
+        ({"documents": {"train": 1}}, "no count for high_quality, validation"),
+        ({"sources": {"a": whole["sources"]["documents"] | {"epochs": -1}}}, "'a': epochs is -1"),
+        ({"sources": {"a": whole["sources"]["documents"] | {"share": 0.5}}}, "add up to 0.5"),
+        ({"sources": {"a": {"weight": 1}}}, "missing documents"),
+    ):
+        path.write_text(json.dumps(whole | change))
+        with pytest.raises(ValueError, match=said):
+            read_mixture(tmp_path / "out")
+
+
+def test_of_very_many_sources_the_smallest_are_listed_as_one() -> None:
+    sources = {f"host{i}": Source(1, 8, 2, 1 / 1500, 1.0, 1 / 1500) for i in range(1500)}
+    shown = listed(sources)
+    assert len(shown) == 1001
+    assert shown["(500 others)"].documents == 500
+    assert sum(source.share for source in shown.values()) == pytest.approx(1.0)
+    weighted = sources | {"host0": replace(sources["host0"], epochs=2.0)}
+    assert listed(weighted) == weighted

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +164,18 @@ def test_reading_configs_imports_nothing_heavy():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_manifest_of_the_mixture_goes_on_to_training_and_a_damaged_one_is_refused(mixture, trained, tmp_path):
+    copy = shutil.copytree(mixture, tmp_path / "mixture")
+    counts = {"train": 1, "high_quality": 0, "validation": 1}
+    source = {"documents": 1, "bytes": 1, "tokens": 1, "weight": 1.0, "epochs": 1.0, "share": 1.0}
+    manifest = {"format": 2, "by": "source", "sources": {"a": source}, "warn_epochs": 4.0, "extra": [1]}
+    manifest |= {"documents": counts, "bytes": counts, "tokens": counts}
+    (copy / "mixture.json").write_text(json.dumps(manifest))
+    inputs = {"documents": copy, "tokenizer": trained[0]}
+    shards_step.run(TokenizeDocuments(), inputs, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "mixture.json").read_text()) == manifest
+    (copy / "mixture.json").write_text(json.dumps(manifest | {"sources": {}}))
+    with pytest.raises(ValueError, match="no sources"):
+        shards_step.run(TokenizeDocuments(), inputs, tmp_path / "again")

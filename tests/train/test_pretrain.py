@@ -195,3 +195,23 @@ def test_tokens_of_another_tokenizer_are_refused(corpus: dict[str, Path], tmp_pa
 def test_configs_import_without_torch() -> None:
     code = "import sys, athanor.train.config, athanor.model.config; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_passes_over_a_source_multiply_with_passes_over_the_mixture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two passes over books in the mixture and three over the mixture are six over books."""
+
+    def source(epochs: float) -> dict[str, Any]:
+        return {"documents": 1, "bytes": 1, "tokens": 1, "weight": 0.5, "epochs": epochs, "share": 0.5}
+
+    counts = {"train": 3, "high_quality": 0, "validation": 1}
+    mixture = {"format": 2, "by": "source", "sources": {"books": source(2.0), "forum": source(1.0)}, "warn_epochs": 4}
+    (tmp_path / "mixture.json").write_text(
+        json.dumps(mixture | {"documents": counts, "bytes": counts, "tokens": counts})
+    )
+    assert pretrain._source_epochs(tmp_path, 3.0) == {"books": 6.0, "forum": 3.0}
+    assert "1 of 2 sources" in (said := capsys.readouterr().err) and "'books' 6.0 times" in said
+    assert pretrain._source_epochs(tmp_path, 1.0) == {"books": 2.0, "forum": 1.0}
+    assert capsys.readouterr().err == ""
+    assert pretrain._source_epochs(tmp_path / "elsewhere", 3.0) == {}

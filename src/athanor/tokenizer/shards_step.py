@@ -1,7 +1,8 @@
 """The step `tokenizer.shards`: document shards -> token datasets.
 
 In: `documents`, a folder with the parts train/, high_quality/ and validation/ (those that exist are done), and
-`tokenizer`. Out: a token dataset for each part; one token shard for every document shard.
+`tokenizer`. Out: a token dataset for each part; one token shard for every document shard; and the mixture's
+manifest, which training reads.
 """
 
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from athanor.core.artifact import WORK
+from athanor.core.artifact import WORK, read_json, write_json
 from athanor.core.documents import shards
+from athanor.core.mixture import MIXTURE, read_mixture
 from athanor.core.workers import map_shards
 from athanor.tokenizer.config import TokenizeDocuments
 from athanor.tokenizer.token_shards import Shard, write_dataset_manifest, write_token_shard
@@ -46,6 +48,8 @@ def run(config: TokenizeDocuments, inputs: Mapping[str, Path], out: Path) -> dic
             "shards": len(found),
             "dataset_id": manifest["dataset_id"],
         }
+    if read_mixture(inputs["documents"]):  # checked here, read by training
+        write_json(out / MIXTURE, read_json(inputs["documents"] / MIXTURE))
     if metrics["train"]["documents"] == 0:
         raise ValueError(f"{inputs['documents'] / 'train'}: no documents to train on")
     for key in ("documents", "tokens", "bytes"):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from athanor.core import console
 from athanor.core.artifact import WORK, read_jsonl, write_jsonl
+from athanor.core.mixture import read_mixture
 from athanor.model.attention import causal
 from athanor.model.config import LstmConfig, ModelConfig
 from athanor.model.count import count_parameters, flops_per_token
@@ -51,6 +52,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         tokenizer = Tokenizer.load(inputs["tokenizer"])
         validation = _dataset(inputs["tokens"] / "validation", tokenizer)
         batches = _batches(config, inputs["tokens"], tokenizer)
+        source_epochs = _source_epochs(inputs["tokens"], batches.train_epochs(config.fit.num_steps))
         model = _new_model(config, tokenizer.vocab_size).to(device)
         model.compute_dtype = compute_dtype(config.fit.precision, device)
         if config.fit.compile and isinstance(model, Transformer):
@@ -93,6 +95,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         "steps": fitted.num_steps,
         "tokens": fitted.num_tokens,
         "epochs": round(batches.train_epochs(fitted.num_steps), 3),
+        "source_epochs": source_epochs,
         "high_quality_rows": batches.high_quality_rows if batches.high_quality else 0,
         "flops": flops,
         "flops_convention": "with_attention",
@@ -136,6 +139,23 @@ def _batches(config: Pretrain, tokens: Path, tokenizer: Tokenizer) -> Batches:
         console.warn("no high-quality documents: the decay phase goes on with the training set alone")
     first_decay = first_decay_step(config.fit.num_steps, config.fit.schedule)
     return Batches(train, good, config.batch_size, good_rows if good else 0, first_decay)
+
+
+def _source_epochs(tokens: Path, train_epochs: float) -> dict[str, float]:
+    """Passes over each source of the mixture in `train_epochs` over the training set; none without a mixture."""
+    mixture = read_mixture(tokens)
+    if mixture is None:
+        return {}
+    passes = {name: source.epochs * train_epochs for name, source in mixture.sources.items() if source.epochs}
+    most = max(passes, key=lambda name: passes[name], default="")
+    repeated = sum(count > mixture.warn_epochs for count in passes.values())
+    if repeated:
+        console.warn(
+            f"{repeated} of {len(passes)} sources of the mixture are passed over more than {mixture.warn_epochs:g} "
+            f"times ({most!r} {passes[most]:.1f} times); beyond that repeated text is worth ever less (Muennighoff "
+            "et al. 2023)"
+        )
+    return {name: round(count, 3) for name, count in passes.items()}
 
 
 def _parts(
