@@ -125,7 +125,9 @@ def commands() -> dict[str, Command]:
         for kind in stage.kinds:
             if kind.name != "crawl":
                 words = kind.name.replace(".", " ").replace("_", "-")
-                table[words] = Command(words, kind.summary, f"{single}:{kind.name}", f"{single}:run_kind")
+                table[words] = Command(
+                    words, kind.summary, f"{single}:{kind.name}", f"{single}:run_kind", kind.positional
+                )
     return table
 
 

@@ -25,6 +25,8 @@ class Kind:
     """Names of the inputs it needs."""
     optional_inputs: tuple[str, ...] = ()
     """Names of the inputs it can do without; '*' for any name."""
+    positional: str = ""
+    """The field of its config that bare words of its command belong to."""
     headline: tuple[str, ...] = ()
     """Metrics worth a word on the terminal; dots reach into nested ones."""
     version: int = 1
@@ -186,6 +188,22 @@ STAGES: tuple[Stage, ...] = (
                 inputs=("conversations",),
                 optional_inputs=("*",),
                 headline=("response_loss",),
+            ),
+        ),
+    ),
+    Stage(
+        "scaling",
+        "athanor.scaling",
+        "laws of loss against compute, data and parameters, with intervals and warnings",
+        (
+            Kind(
+                "scaling.fit",
+                "Fit a scaling law to a table of runs.",
+                "athanor.scaling.config:Fit",
+                "athanor.scaling.fit_step:run",
+                optional_inputs=("sweep",),
+                positional="runs",
+                headline=("runs", "objective", "median_relative_error"),
             ),
         ),
     ),

@@ -1,0 +1,49 @@
+"""`athanor scaling fit` from a CSV to a folder with a manifest."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from athanor import cli
+from athanor.core.artifact import read_manifest
+from athanor.scaling.runs import Runs
+
+
+def write(path: Path, runs: Runs) -> Path:
+    lines = ["parameters,tokens,loss,convention"]
+    lines += [
+        f"{n!r},{d!r},{y!r},all"
+        for n, d, y in zip(*(v.tolist() for v in (runs.parameters, runs.tokens, runs.loss)), strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_table_becomes_a_folder_with_law_intervals_and_predictions(
+    tmp_path: Path, ladder: Callable[..., Runs], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, out = write(tmp_path / "runs.csv", ladder()), tmp_path / "fit"
+    words = ["scaling", "fit", str(table), "--out", str(out), "--resamples", "200", "--predict", "1e9,2e10"]
+    assert cli.main(words) == 0
+    found = json.loads((out / "fit.json").read_text())
+    assert found["coefficients"]["E"]["value"] == pytest.approx(1.8172, rel=0.1)
+    assert found["exponents"]["parameters"] == pytest.approx(0.5126, abs=0.05)
+    assert len(found["isoflop"]["bottoms"]) == 5 and len(found["optima"]) == 3
+    predicted = found["predictions"][0]
+    assert predicted["interval"][0] < predicted["loss"] < predicted["interval"][1]
+    manifest = read_manifest(out)
+    assert manifest is not None and manifest.kind == "scaling.fit" and manifest.metrics["runs"] == 35
+    assert len((out / "residuals.csv").read_text().splitlines()) == 36
+    assert "90% bootstrap" in capsys.readouterr().err
+    assert cli.main(words) == 0  # finished: kept
+
+
+def test_a_table_that_cannot_be_fitted_ends_in_one_clear_line(
+    tmp_path: Path, ladder: Callable[..., Runs], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write(tmp_path / "runs.csv", ladder(budgets=1))
+    assert cli.main(["scaling", "fit", str(table), "--out", str(tmp_path / "fit")]) == 2
+    assert "about one budget" in capsys.readouterr().err
+    assert read_manifest(tmp_path / "fit") is None
