@@ -104,6 +104,13 @@ MODEL_COMMANDS = (
         "athanor.tokenizer.verify:main",
         "folder",
     ),
+    Command(
+        "posttrain mask",
+        "Show which tokens of conversations are learned.",
+        "athanor.posttrain.config:ShowMask",
+        "athanor.posttrain.show_mask:main",
+        "conversations",
+    ),
 )
 
 

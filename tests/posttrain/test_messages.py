@@ -37,12 +37,19 @@ def test_sequences_longer_than_the_context_are_counted_not_cut(tmp_path: Path, t
     long = conversation("x" * 200, "page")
     write_jsonl(tmp_path / "sft.jsonl", [conversation("join", "page"), long])
     found, left_out = read_conversations(tmp_path / "sft.jsonl", tokenizer, 128)
-    assert (len(found), left_out) == (1, 1)
+    assert (len(found), left_out.too_long, left_out.nothing_to_learn) == (1, 1, 0)
     pair = {"prompt": long["messages"][:1], "chosen": "a", "rejected": "b"}
     short = {"prompt": [{"role": "user", "content": "Hi"}], "chosen": "a", "rejected": "b"}
     write_jsonl(tmp_path / "proxy.jsonl", [pair, short, short | {"chosen": "a" * 200}])
     pairs, rows, too_long = read_pairs(tmp_path / "proxy.jsonl", tokenizer, 128)
     assert (len(pairs), rows, too_long) == (1, [short], 2)
+
+
+def test_conversations_in_which_nobody_answers_are_counted_apart(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    unanswered = {"messages": [{"role": "user", "content": "Is anybody there?"}]}
+    write_jsonl(tmp_path / "sft.jsonl", [unanswered, conversation("join", "page"), unanswered])
+    found, left_out = read_conversations(tmp_path / "sft.jsonl", tokenizer, 128)
+    assert (len(found), left_out.too_long, left_out.nothing_to_learn) == (1, 0, 2)
 
 
 @pytest.mark.parametrize(("num_rows", "batch_size"), [(10, 4), (3, 8), (1, 2), (7, 7)])

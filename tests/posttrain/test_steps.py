@@ -284,7 +284,7 @@ def test_an_adaptive_coefficient_falls_while_the_kl_is_below_its_target(made: di
 def test_too_little_data_is_named(base: Path, tmp_path: Path) -> None:
     (tmp_path / "sft.jsonl").write_text("")
     (tmp_path / "test.jsonl").write_text("")
-    with pytest.raises(ValueError, match=r"sft\.jsonl: no conversation of at most 128 tokens"):
+    with pytest.raises(ValueError, match=r"sft\.jsonl: no conversation to learn from: 0 are longer than 128 tokens"):
         sft.run(SFT, {"model": base, "conversations": tmp_path}, tmp_path / "out")
     for name in ("preference", "gold"):
         (tmp_path / f"{name}.jsonl").write_text("")

@@ -222,6 +222,13 @@ STAGES: tuple[Stage, ...] = (
                 version=2,  # masks personal data as data.filter does
             ),
             Kind(
+                "posttrain.conversations",
+                "Take instruction data made elsewhere, in the field's formats.",
+                "athanor.posttrain.config:Conversations",
+                "athanor.posttrain.conversations:run",
+                headline=("rows",),
+            ),
+            Kind(
                 "posttrain.sft",
                 "Fine-tune on conversations, the loss on completions only.",
                 "athanor.posttrain.config:Sft",

@@ -48,6 +48,15 @@ class Conversation:
         return sum(self.loss_mask[1:])
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Conversations that training does not see."""
+
+    too_long: int
+    nothing_to_learn: int
+    """Rows whose every label is masked: without anything that the assistant says."""
+
+
 def read_rows(path: Path, key: str) -> list[dict[str, Any]]:
     """The rows of a JSON Lines file; raises ValueError where one lacks `key`."""
     rows = list(read_jsonl(path))
@@ -57,17 +66,20 @@ def read_rows(path: Path, key: str) -> list[dict[str, Any]]:
     return rows
 
 
-def read_conversations(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[Conversation], int]:
+def read_conversations(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[Conversation], LeftOut]:
     """The conversations of a file, and how many were left out because they are too long or say nothing."""
-    found, left_out = [], 0
+    found: list[Conversation] = []
+    too_long = nothing_to_learn = 0
     for row in read_rows(path, "messages"):
         encoded = encode_conversation(tokenizer, row["messages"])
         conversation = Conversation(encoded.tokens, encoded.loss_mask)
-        if len(encoded.tokens) > context_length or not conversation.num_completion_tokens:
-            left_out += 1
+        if not conversation.num_completion_tokens:
+            nothing_to_learn += 1
+        elif len(encoded.tokens) > context_length:
+            too_long += 1
         else:
             found.append(conversation)
-    return found, left_out
+    return found, LeftOut(too_long, nothing_to_learn)
 
 
 def read_pairs(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[Pair], list[dict[str, Any]], int]:

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from athanor.core.artifact import WORK, read_json, read_jsonl, write_json, write_jsonl
+from athanor.core.console import say
 from athanor.evaluation.answers import answer, documented_answer, question, spread
 from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Sft
 from athanor.posttrain.flat import hidden_states
 from athanor.posttrain.messages import Conversation, batch_of, micro_batches, read_conversations
 from athanor.posttrain.model_folder import load_policy, save_policy
+from athanor.posttrain.show_mask import shown
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.gradients import Part, Share
 from athanor.train.loss import cross_entropy
@@ -32,9 +34,14 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     model, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
     data = inputs["conversations"]
     context_length = model.config.context_length
-    train, too_long = read_conversations(data / "sft.jsonl", tokenizer, context_length)
+    train, left_out = read_conversations(data / "sft.jsonl", tokenizer, context_length)
     if not train:
-        raise ValueError(f"{data / 'sft.jsonl'}: no conversation of at most {context_length} tokens to learn from")
+        raise ValueError(
+            f"{data / 'sft.jsonl'}: no conversation to learn from: {left_out.too_long} are longer than "
+            f"{context_length} tokens, in {left_out.nothing_to_learn} the assistant says nothing (every label masked)"
+        )
+    for row in train[: config.show_mask]:
+        say(shown(tokenizer, row.tokens, row.loss_mask, color=False))
     held_out, _ = read_conversations(data / "test.jsonl", tokenizer, context_length)
     held_out = spread(held_out, config.num_held_out)
     before = _before(config, model, tokenizer, data, held_out, out / WORK / "before.json")
@@ -57,7 +64,8 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     final_loss = held_out_loss(model, held_out, config.micro_batch_tokens) if held_out else None
     return {
         "conversations": len(train),
-        "conversations_too_long": too_long,
+        "conversations_too_long": left_out.too_long,
+        "conversations_all_masked": left_out.nothing_to_learn,
         "steps": settings.num_steps,
         "epochs": round(settings.num_steps * config.batch_size / len(train), 3),
         "tokens": fitted.num_tokens,
