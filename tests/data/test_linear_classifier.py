@@ -1,6 +1,5 @@
 """Promises of data/linear_classifier.py."""
 
-import math
 import random
 from pathlib import Path
 
@@ -8,10 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from athanor.data.held_out import area_under_curve
 from athanor.data.linear_classifier import (
     Training,
-    area_interval,
-    area_under_curve,
     calibrated,
     examples,
     features,
@@ -137,18 +135,3 @@ def test_calibrated_probabilities_come_true() -> None:
     louder = calibrated(classifier, 10 * held_out + 3, data.is_good)  # the scale of raw scores leaves no trace
     assert louder.slope * 10 == pytest.approx(classifier.slope, rel=1e-4)
     assert louder.shift + 3 * louder.slope == pytest.approx(classifier.shift, abs=1e-4)
-
-
-def test_area_under_the_curve_done_by_hand() -> None:
-    score = np.array([0.9, 0.5, 0.5, 0.1, np.nan])
-    good = np.array([True, True, False, False, True])
-    assert area_under_curve(score, good) == 3.5 / 4
-    assert area_under_curve(score, ~good) == 0.5 / 4
-    assert area_under_curve(score, np.ones(5, np.bool_)) is None
-
-
-def test_the_interval_of_the_area_is_that_of_the_paper() -> None:
-    """Hanley and McNeil (1982): area .893 with 51 abnormal and 58 normal cases has standard error .032."""
-    low, high = area_interval(0.893, 51, 58)
-    assert (high - low) / (2 * 1.96) == pytest.approx(0.032, abs=0.001)
-    assert math.isclose((high + low) / 2, 0.893)

@@ -1,7 +1,9 @@
 """Promises of data/quality.py and data/quality_examples.py."""
 
+import gzip
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -138,6 +140,48 @@ def test_a_keep_rate_removes_the_worst_and_says_why(tmp_path: Path) -> None:
         assert row.reason == f"quality {row.document.metadata['quality']:.3f}, below {threshold:.3f}, which keeps 75%"
 
 
+def test_a_wikipedia_dump_names_the_good_pages(tmp_path: Path) -> None:
+    rows = ",".join(f"({i},1,'https://org.host{i % 10}.www.','/article/{i}/')" for i in range(0, 30, 2))
+    columns = "`el_id` int,\n`el_from` int,\n`el_to_domain_index` varbinary(255),\n`el_to_path` blob"
+    dump = f"CREATE TABLE `externallinks` (\n{columns}\n);\nINSERT INTO `externallinks` VALUES {rows};\n"
+    (tmp_path / "links.sql.gz").write_bytes(gzip.compress(dump.encode()))
+    good = Good(wikipedia=(str(tmp_path / "links.sql.gz"),))
+    inputs = {"documents": step_folder(tmp_path / "in", pages(30, 30))}
+    metrics = quality.run(Quality(good, **SMALL), inputs, tmp_path / "page")
+    assert metrics["examples_from"] == {"named by a list": 15, "not named by a list": 45}
+    metrics = quality.run(Quality(replace(good, match="host"), **SMALL), inputs, tmp_path / "host")
+    assert metrics["examples_from"] == {"named by a list": 30, "not named by a list": 30}  # hosts 0, 2, 4, 6, 8
+
+
+def test_a_model_scores_another_crawl_as_it_scored_its_own(tmp_path: Path) -> None:
+    quality.run(Quality(**SMALL), {"documents": step_folder(tmp_path / "in", pages(30, 30))}, tmp_path / "first")
+    other = [Document(f"n{i}", f"https://new{i}.org/", article(700 + i) if i % 2 else listing(i)) for i in range(20)]
+    inputs = {"documents": step_folder(tmp_path / "other", other), "model": tmp_path / "first"}
+    metrics = quality.run(Quality(min_quality=0.5), inputs, tmp_path / "second")
+    assert metrics["documents_out"] == 10
+    assert metrics["threshold"] == 0.5
+    model = Classifier.load(tmp_path / "second" / "quality" / "model.safetensors")
+    for document in read_documents(tmp_path / "second" / "documents"):
+        assert document.metadata["quality"] == pytest.approx(model.probability(document.text), abs=1e-6)
+        assert document.metadata["quality"] >= 0.5
+    removed = list(read_removed(tmp_path / "second" / "removed"))
+    assert len(removed) == 10
+    assert all(row.reason.endswith("below 0.500") for row in removed)
+    with pytest.raises(ValueError, match="already trained; leave out good"):
+        quality.run(Quality(), {**inputs, "good": tmp_path / "in"}, tmp_path / "third")
+    with pytest.raises(ValueError, match=r"no quality/model\.safetensors"):
+        quality.run(Quality(), {**inputs, "model": tmp_path / "in"}, tmp_path / "third")
+
+
+def test_the_report_of_a_training_says_how_far_to_trust_it(tmp_path: Path) -> None:
+    inputs = {"documents": step_folder(tmp_path / "in", pages(60, 60))}
+    metrics = quality.run(Quality(**SMALL), inputs, tmp_path / "out")
+    assert metrics["auc_interval"] == [1.0, 1.0]
+    assert metrics["held_out_groups"] == {"good": 10, "bad": 10}
+    assert metrics["calibration_error"] < 0.1
+    assert sum(row["examples"] for row in metrics["reliability"]) == 72  # 30% of each kind of 120 pages
+
+
 def test_examples_are_at_most_as_many_as_asked_for(tmp_path: Path) -> None:
     inputs = {"documents": step_folder(tmp_path / "in", pages(30, 30))}
     metrics = quality.run(Quality(max_examples=5, **SMALL), inputs, tmp_path / "out")
@@ -200,6 +244,7 @@ def test_too_little_to_learn_from_is_said(tmp_path: Path, number: int, said: str
         ({"good": {"prose_share": 0.8}}, "at most 1 together"),
         ({"keep_rate": 0}, "keep_rate"),
         ({"folds": 1}, "folds"),
+        ({"min_quality": 0.5, "keep_rate": 0.5}, "without keep_rate"),
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object], said: str) -> None:

@@ -6,8 +6,8 @@ of a text are the distinct words and pairs of neighbouring words among its first
 model is logistic regression, trained by stochastic gradient descent with AdaGrad steps (Duchi et al. 2011). With two
 classes, fastText's averaged embedding of the same features (Joulin et al. 2016) is such a linear model too.
 
-Raw scores become probabilities with Platt's sigmoid (Platt 1999, in the form of Lin et al. 2007), fitted on scores
-of texts that the scoring model has not seen. Both classes count the same, however many examples each has.
+Raw scores become probabilities with Platt's sigmoid (`held_out.py`), fitted on scores of texts that the scoring model
+has not seen. Both classes count the same, however many examples each has.
 Everything follows from the examples and the seed.
 """
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from athanor.core.artifact import atomic_path
 from athanor.core.compiled import kernel
 from athanor.data.dedup.words import Bytes, Offsets, simple_words
+from athanor.data.held_out import platt_sigmoid
 
 Floats = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -117,7 +118,7 @@ class Examples:
     def subset(self, which: NDArray[np.int64]) -> "Examples":
         """The examples `which`, in that order."""
         parts = [self.buckets[self.ends[i] : self.ends[i + 1]] for i in which]
-        return Examples(*_laid_end_to_end(parts), self.is_good[which])
+        return Examples(*laid_end_to_end(parts), self.is_good[which])
 
 
 def features(text: str, num_buckets: int, max_words: int) -> Buckets:
@@ -136,7 +137,7 @@ def features_of_words(words: Bytes, starts: Offsets, num_buckets: int, max_words
 def examples(texts: Sequence[str], is_good: Sequence[bool], training: Training) -> Examples:
     """Labelled texts ready for `train`."""
     parts = [features(text, 1 << training.bucket_bits, training.max_words) for text in texts]
-    return Examples(*_laid_end_to_end(parts), np.array(is_good, np.bool_))
+    return Examples(*laid_end_to_end(parts), np.array(is_good, np.bool_))
 
 
 def train(data: Examples, training: Training) -> Classifier:
@@ -180,33 +181,8 @@ def calibrated(classifier: Classifier, held_out: Floats, is_good: NDArray[np.boo
 
     Without held-out scores of both classes the sigmoid stays the logistic function itself.
     """
-    known = ~np.isnan(held_out)
-    score, good = held_out[known], is_good[known]
-    num_good, num_bad = int(good.sum()), int((~good).sum())
-    if not num_good or not num_bad:
-        return classifier
-    target = np.where(good, (num_good + 1) / (num_good + 2), 1 / (num_bad + 2))
-    weight = np.where(good, 0.5 / num_good, 0.5 / num_bad)
-    slope, shift = _fitted_sigmoid(score, target, weight)
-    return replace(classifier, slope=slope, shift=shift)
-
-
-def area_under_curve(score: Floats, is_good: NDArray[np.bool_]) -> float | None:
-    """How often a good example scores above a bad one, ties counting half; None without both classes."""
-    known = ~np.isnan(score)
-    good, bad = score[known & is_good], np.sort(score[known & ~is_good])
-    if not len(good) or not len(bad):
-        return None
-    below = np.searchsorted(bad, good, "left") + np.searchsorted(bad, good, "right")
-    return float(below.sum() / (2 * len(good) * len(bad)))
-
-
-def area_interval(area: float, num_good: int, num_bad: int) -> tuple[float, float]:
-    """The 95% interval of an area under the curve, after Hanley and McNeil (1982)."""
-    both_good, both_bad = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (num_good - 1) * (both_good - area**2) + (num_bad - 1) * (both_bad - area**2)
-    error = 1.96 * math.sqrt(max(variance, 0.0) / (num_good * num_bad))
-    return max(0.0, area - error), min(1.0, area + error)
+    fitted = platt_sigmoid(held_out, is_good)
+    return replace(classifier, slope=fitted[0], shift=fitted[1]) if fitted else classifier
 
 
 def sigmoid(score: float) -> float:
@@ -222,37 +198,10 @@ def word_weights(classifier: Classifier, words: Sequence[str]) -> list[float]:
     return [float(classifier.weights[bucket].sum()) for bucket in (features(word, num_buckets, 1) for word in words)]
 
 
-def _laid_end_to_end(parts: Sequence[Buckets]) -> tuple[Buckets, Offsets]:
+def laid_end_to_end(parts: Sequence[Buckets]) -> tuple[Buckets, Offsets]:
+    """The features of several texts in one array, and where each text ends."""
     ends = np.cumsum([0, *(len(part) for part in parts)]).astype(np.int64)
     return np.concatenate([np.empty(0, np.uint32), *parts]), ends
-
-
-def _fitted_sigmoid(score: Floats, target: Floats, weight: Floats) -> tuple[float, float]:
-    """Slope and shift of least weighted cross-entropy, by Newton's method with halved steps."""
-
-    def loss(slope: float, shift: float) -> float:
-        z = slope * score + shift
-        return float((weight * (np.logaddexp(0, z) - target * z)).sum())
-
-    slope, shift = 1.0, 0.0
-    for _ in range(100):
-        p = 0.5 * (1 + np.tanh(0.5 * (slope * score + shift)))
-        residual, curvature = weight * (p - target), weight * p * (1 - p)
-        gradient = np.array([(residual * score).sum(), residual.sum()])
-        mixed = (curvature * score).sum()
-        hessian = np.array([[(curvature * score**2).sum(), mixed], [mixed, curvature.sum()]]) + 1e-12 * np.eye(2)
-        if np.abs(gradient).max() < 1e-10:
-            break
-        step = np.linalg.solve(hessian, gradient)
-        size, before = 1.0, loss(slope, shift)
-        while size > 1e-10 and loss(slope - size * step[0], shift - size * step[1]) > before - 1e-4 * size * (
-            gradient @ step
-        ):
-            size /= 2
-        if size <= 1e-10:
-            break
-        slope, shift = float(slope - size * step[0]), float(shift - size * step[1])
-    return slope, shift
 
 
 @kernel

@@ -1,19 +1,19 @@
 """The step that scores documents with a classifier trained on the run's own good and bad examples.
 
-In: `documents`; optionally `rejected`, a step whose `removed/` documents are bad examples, and `good`, a step
-whose `documents/` are good ones (for instance the pages that Wikipedia's references point to). Out: `documents/` with
-`metadata.quality`, the calibrated probability of being good; `removed/`, those under the threshold; the
-model in `quality/model.safetensors`, and `quality/quality.json`, which says how it was trained and what it
-learned.
+In: `documents`; optionally `rejected`, a step whose `removed/` documents are bad examples, `good`, a step whose
+`documents/` are good ones (for instance the pages that Wikipedia's references point to), or `model`, an earlier step
+of this kind, whose model then scores without any training. Out: `documents/` with `metadata.quality`, the calibrated
+probability of being good; `removed/`, those under the threshold; the model in `quality/model.safetensors`, and
+`quality/quality.json`, which says how it was trained and what it learned.
 
-Which documents are good is stated by the recipe: URL patterns, files of URLs or hosts, or the input `good`; then
-the other documents stand for the average page, and the classifier answers "would this list name the page?".
-Without any, the documents with the largest share of prose are good and those with the smallest are bad (see
-`prose.py`); then the classifier learns to recognise prose by its words.
+Which documents are good is stated by the recipe: URL patterns, files of URLs or hosts, a Wikipedia dump's external
+links, or the input `good`; then the other documents stand for the average page, and the classifier answers "would
+this list name the page?". Without any, the documents with the largest share of prose are good and those with the
+smallest are bad (see `prose.py`); then the classifier learns to recognise prose by its words.
 
 The documents fall into parts by host (by page, where hosts are too few), and each part is scored by a model
-trained on examples of the other parts: a model that has seen a document's label would only repeat it. The
-area under the curve and the calibration are taken over the same scores. The model saved is trained on all.
+trained on examples of the other parts: a model that has seen a document's label would only repeat it. The area
+under the curve, its interval and the calibration are taken over the same scores. The model saved is trained on all.
 """
 
 import re
@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from athanor.core.artifact import WORK, read_json, write_json
 from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
@@ -39,6 +39,7 @@ R = TypeVar("R")
 DIGITS = 6  # of a stored score; more than it means
 BINS = 20  # of the histogram of scores
 SHOWN_WORDS = 20  # of the words that speak most for and against a document
+WHOLE = "whole"  # the one model where nothing is trained
 WORD_SAMPLE = 2000  # examples looked through for them
 
 
@@ -50,6 +51,10 @@ class Good:
     """Regular expressions; a document whose URL matches one of them is good."""
     url_lists: tuple[str, ...] = field(default=(), metadata={"files": True})
     """Text files with one URL or host per line; the pages named, and all pages of the hosts, are good."""
+    wikipedia: tuple[str, ...] = field(default=(), metadata={"files": True, "added": ()})
+    """Wikipedia dumps (externallinks.sql.gz or pages-articles.xml.bz2); the pages that they link to are good."""
+    match: Literal["page", "host"] = field(default="page", metadata={"added": "page"})
+    """page: a link names the page it points to. host: it names all pages of that host."""
     prose_share: float = 0.3
     """Without lists or an input of good documents: this share of the documents, those with most prose, is good."""
     bad_share: float = 0.3
@@ -64,6 +69,11 @@ class Good:
         if not (self.prose_share > 0 and self.bad_share > 0 and self.prose_share + self.bad_share <= 1):
             raise ValueError("prose_share and bad_share must be above 0 and at most 1 together")
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether a list says which documents are good."""
+        return bool(self.urls or self.url_lists or self.wikipedia)
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -73,6 +83,8 @@ class Quality:
     """Which documents are good examples."""
     keep_rate: float = 1.0
     """Share of the documents to keep, the best; the others are removed. 1 keeps all."""
+    min_quality: float | None = field(default=None, metadata={"added": None})
+    """A threshold that is the same for all runs of a model, instead of the rate kept."""
     max_examples: int = 10_000
     """Good examples to train on at most, and as many bad ones; drawn by a hash of the document's id."""
     bucket_bits: int = 18
@@ -93,6 +105,11 @@ class Quality:
     def __post_init__(self) -> None:
         if not 0 < self.keep_rate <= 1:
             raise ValueError(f"keep_rate must be above 0 and at most 1, found {self.keep_rate}")
+        if self.min_quality is not None and (self.keep_rate < 1 or not 0 <= self.min_quality <= 1):
+            raise ValueError(
+                f"min_quality must lie between 0 and 1 and stand without keep_rate, found {self.min_quality} and "
+                f"{self.keep_rate}"
+            )
         if not 1 <= self.bucket_bits <= 30:
             raise ValueError(f"bucket_bits must lie between 1 and 30, found {self.bucket_bits}")
         if self.folds < 2 or self.max_examples < 1 or self.max_words < 1 or self.epochs < 1:
@@ -101,16 +118,15 @@ class Quality:
 
 def run(config: Quality, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Trains a classifier, scores `inputs["documents"]` and writes them; returns what was counted."""
-    from athanor.data.quality_examples import choose
-
     work = out / WORK
-    unit, how = _train(config, choose(config, inputs, work), out / "quality" / "model.safetensors", work)
+    unit, how = _reused(inputs, out, work) if "model" in inputs else _learned(config, inputs, out, work)
     paths = document_shards(inputs["documents"])
     scored = _map(config, partial(_score, work=work, config=config, unit=unit), paths, work, "scores")
     every = sorted(score for scores in scored for score in scores)
     num_kept = max(1, round(config.keep_rate * len(every)))
-    threshold = every[-num_kept] if num_kept < len(every) else 0.0
-    writer = partial(_write, work=work, out=out, threshold=threshold, keep_rate=config.keep_rate)
+    threshold = every[-num_kept] if num_kept < len(every) else config.min_quality or 0.0
+    why = "" if config.min_quality is not None else f", which keeps {config.keep_rate:.0%}"
+    writer = partial(_write, work=work, out=out, threshold=threshold, why=why)
     written = _map(config, writer, paths, work, "documents")
 
     num_removed = sum(row["removed"] for row in written)
@@ -134,18 +150,48 @@ def histogram(scores: Sequence[float]) -> dict[str, list[float]]:
     return {"edges": [i / BINS for i in range(BINS + 1)], "counts": [counts[i] for i in range(BINS)]}
 
 
+def _reused(inputs: Mapping[str, Path], out: Path, work: Path) -> "tuple[Unit, dict[str, Any]]":
+    """The model of the input `model`, copied into the result."""
+    from athanor.data.linear_classifier import Classifier
+
+    if extra := sorted({"rejected", "good"} & {*inputs}):
+        raise ValueError(f"the input 'model' is already trained; leave out {', '.join(extra)}")
+    model = Classifier.load(model_file(inputs["model"], "quality"))
+    model.save(out / "quality" / "model.safetensors")
+    model.save(work / "models" / f"{WHOLE}.safetensors")
+    return "page", {"examples": {}, "model": "reused"}
+
+
+def _learned(config: Quality, inputs: Mapping[str, Path], out: Path, work: Path) -> "tuple[Unit, dict[str, Any]]":
+    from athanor.data.quality_examples import choose
+
+    chosen = choose(config, inputs, work)
+    unit, how = _train(config, chosen, out / "quality" / "model.safetensors", work)
+    return unit, how
+
+
+def model_file(folder: Path, part: str) -> Path:
+    """The model of a step's result in `folder`, or of a bare folder; raises ValueError where there is none."""
+    for path in (folder / part / "model.safetensors", folder / "model.safetensors"):
+        if path.is_file():
+            return path
+    raise ValueError(f"{folder}: no {part}/model.safetensors; the input 'model' is a finished step that trained one")
+
+
 def _train(config: Quality, chosen: "Sequence[Example]", saved: Path, work: Path) -> "tuple[Unit, dict[str, Any]]":
     """Train and save the model and those of the parts; returns what parts consist of, and how well they do."""
     import numpy as np
 
     from athanor.data import linear_classifier as linear
+    from athanor.data.held_out import area_interval, area_under_curve, calibration
     from athanor.data.origin import unit_of
 
     training = linear.Training(config.bucket_bits, config.max_words, config.epochs, config.learning_rate, config.seed)
     texts, labels = [example.document.text for example in chosen], [example.is_good for example in chosen]
     data = linear.examples(texts, labels, training)
     unit = _unit_of_parts(config, chosen)
-    folds = np.array([_fold(unit_of(example.document, unit), config) for example in chosen], np.int64)
+    groups = [unit_of(example.document, unit) for example in chosen]
+    folds = np.array([_fold(group, config) for group in groups], np.int64)
     models = [linear.trained_without(data, folds, fold, training) for fold in range(config.folds)]
     held_out = linear.held_out_scores(data, folds, models)
 
@@ -155,15 +201,21 @@ def _train(config: Quality, chosen: "Sequence[Example]", saved: Path, work: Path
         part = replace(model or whole, slope=whole.slope, shift=whole.shift)
         part.save(work / "models" / f"{fold}.safetensors")
 
-    num_good, num_bad = int(data.is_good.sum()), int((~data.is_good).sum())
-    area = linear.area_under_curve(held_out, data.is_good)
+    interval = area_interval(held_out, data.is_good, groups, config.seed)
+    calibrated = calibration(held_out, data.is_good, folds)
     words = _telling_words(whole, chosen)
     return unit, {
-        "examples": {"good": num_good, "bad": num_bad},
+        "examples": {"good": int(data.is_good.sum()), "bad": int((~data.is_good).sum())},
         "examples_from": dict(sorted(Counter(example.why for example in chosen).items())),
-        "auc": area,
-        "auc_interval": None if area is None else list(linear.area_interval(area, num_good, num_bad)),
+        "auc": area_under_curve(held_out, data.is_good),
+        "auc_interval": None if interval is None else list(interval),
         "held_out_by": unit,
+        "held_out_groups": {
+            "good": len({group for group, good in zip(groups, labels, strict=True) if good}),
+            "bad": len({group for group, good in zip(groups, labels, strict=True) if not good}),
+        },
+        "calibration_error": None if calibrated is None else calibrated[0],
+        "reliability": [] if calibrated is None else calibrated[1],
         "words_for": words[:SHOWN_WORDS],
         "words_against": words[::-1][:SHOWN_WORDS],
     }
@@ -206,19 +258,24 @@ def _score(path: Path, work: Path, config: Quality, unit: "Unit") -> list[float]
     from athanor.data.linear_classifier import Classifier
     from athanor.data.origin import unit_of
 
-    models = [Classifier.load(work / "models" / f"{fold}.safetensors") for fold in range(config.folds)]
-    scores = [models[_fold(unit_of(row, unit), config)].probability(row.text) for row in read_shard(path)]
+    whole = work / "models" / f"{WHOLE}.safetensors"
+    if whole.exists():
+        model = Classifier.load(whole)
+        scores = [model.probability(row.text) for row in read_shard(path)]
+    else:
+        models = [Classifier.load(work / "models" / f"{fold}.safetensors") for fold in range(config.folds)]
+        scores = [models[_fold(unit_of(row, unit), config)].probability(row.text) for row in read_shard(path)]
     write_json(work / "scores" / f"{path.stem}.json", scores)
     return scores
 
 
-def _write(path: Path, work: Path, out: Path, threshold: float, keep_rate: float) -> dict[str, int]:
+def _write(path: Path, work: Path, out: Path, threshold: float, why: str) -> dict[str, int]:
     kept: list[Document] = []
     removed: list[Removed] = []
     for document, score in zip(read_shard(path), read_json(work / "scores" / f"{path.stem}.json"), strict=True):
         scored = replace(document, metadata=document.metadata | {"quality": round(score, DIGITS)})
         if score < threshold:
-            reason = f"quality {score:.3f}, below {threshold:.3f}, which keeps {keep_rate:.0%}"
+            reason = f"quality {score:.3f}, below {threshold:.3f}{why}"
             removed.append(Removed(scored, "quality", reason))
         else:
             kept.append(scored)

@@ -7,14 +7,16 @@ good. Where there are more than asked for, those with the lowest draw of their i
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from athanor.core.config import matching_files
 from athanor.core.documents import Document, read_removed_shard, read_shard
 from athanor.core.workers import map_shards
+from athanor.data.citations import Address, address_of
+from athanor.data.citations import named as named_by_links
 from athanor.data.folders import document_shards, removed_shards
-from athanor.data.origin import draw, page_address
+from athanor.data.origin import draw
 from athanor.data.prose import prose_share
 from athanor.data.quality import Good, Quality
 
@@ -71,7 +73,7 @@ def _labelled(
     """Good and bad candidates, each with what made it one."""
     documents = facts["documents"]
     bad = [(candidate, "rejected") for candidate in facts.get("rejected", ())]
-    if good.urls or good.url_lists or "good" in facts:
+    if good.is_listed or "good" in facts:
         named = [(candidate, "named by a list") for candidate in documents if candidate.named]
         given = [(candidate, "given as good") for candidate in facts.get("good", ())]
         others = [(candidate, "not named by a list") for candidate in documents if not candidate.named]
@@ -85,44 +87,38 @@ def _labelled(
 
 
 def _candidates(config: Quality, name: str, folder: Path, work: Path) -> list[Candidate]:
+    good = config.good
     facts = map_shards(
-        partial(_facts, name=name, good=config.good, seed=config.seed),
+        partial(_facts, name=name, good=good, seed=config.seed),
         _shards(name, folder),
         workers=config.workers,
         done=work / f"done_examples_{name}",
         label=f"examples in {name}",
     )
+    rows = [(shard, place, *row) for shard, shard_rows in enumerate(facts) for place, row in enumerate(shard_rows)]
+    named = [bool(row[4]) for row in rows]
+    files = [*matching_files(good.url_lists), *matching_files(good.wikipedia)]
+    if files and name == "documents":
+        addresses = [Address(row[5], row[6]) for row in rows]
+        by_links = named_by_links(addresses, files, good.match, work / "named.json")
+        named = [by_pattern or by_link for by_pattern, by_link in zip(named, by_links, strict=True)]
     return [
-        Candidate((name, shard, place), drawn, prose, named)
-        for shard, rows in enumerate(facts)
-        for place, (drawn, prose, named) in enumerate(rows)
+        Candidate((name, row[0], row[1]), row[2], row[3], is_named) for row, is_named in zip(rows, named, strict=True)
     ]
 
 
-def _facts(path: Path, name: str, good: Good, seed: int) -> list[tuple[float, float, bool]]:
-    """What decides over each document of a shard: its draw, its share of prose, whether a list names it."""
+def _facts(path: Path, name: str, good: Good, seed: int) -> list[tuple[float, float, bool, str, int]]:
+    """What decides over each document of a shard: draw, share of prose, whether a pattern names it, and its address."""
+    needs_prose = not good.is_listed
     return [
-        (draw(seed, "example", document.id), prose_share(document.text), _is_named(document.url, good))
+        (
+            draw(seed, "example", document.id),
+            prose_share(document.text) if needs_prose else 0.0,
+            any(re.search(pattern, document.url) for pattern in good.urls),
+            *address_of(document.url),
+        )
         for document in _documents(path, name)
     ]
-
-
-def _is_named(url: str, good: Good) -> bool:
-    if any(re.search(pattern, url) for pattern in good.urls):
-        return True
-    if not good.url_lists:
-        return False
-    address = page_address(url)
-    listed = _listed(good.url_lists)
-    return address in listed or address.partition("/")[0] in listed
-
-
-@cache
-def _listed(url_lists: tuple[str, ...]) -> frozenset[str]:
-    """The pages and hosts that the lists name."""
-    lines = (line for path in matching_files(url_lists) for line in path.read_text(encoding="utf-8").splitlines())
-    plain = (line.strip() for line in lines)
-    return frozenset(page_address(line if "://" in line else f"//{line}") for line in plain if line)
 
 
 def _read(labels: Mapping[Place, tuple[bool, str]], inputs: Mapping[str, Path]) -> Iterator[Example]:

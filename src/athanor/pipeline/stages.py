@@ -95,8 +95,9 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.quality:Quality",
                 "athanor.data.quality:run",
                 inputs=("documents",),
-                optional_inputs=("rejected", "good"),
+                optional_inputs=("rejected", "good", "model"),
                 headline=("auc",),
+                version=2,  # pages are named by their query too; the interval of the area is over hosts
             ),
             Kind(
                 "data.decontaminate",
