@@ -71,7 +71,33 @@ def test_ipo_pulls_the_margin_to_its_target():
     assert per_token.item() == pytest.approx(0.0)  # 6/3 + 4/2 = 4 = 1 / (2 beta)
 
 
+def test_simpo_compares_log_probabilities_per_token_less_a_margin():
+    pair = (torch.tensor([-6.0]), torch.tensor([-9.0]), torch.tensor([[3, 3]]))  # -2 and -3 per token
+    loss = losses.dpo_loss(*pair, loss="simpo", beta=2.0, target_margin=0.5)
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-(2.0 * 1.0 - 0.5))))
+    assert losses.dpo_loss(*pair, loss="simpo", beta=2.0).item() == loss.item()
+    assert losses.dpo_loss(*pair, loss="simpo", beta=2.0, target_margin=0.0).item() < loss.item()
+
+
+def test_orpo_adds_the_odds_ratio_to_the_loss_of_the_chosen_answer():
+    p, q = math.exp(-0.5), math.exp(-2.0)  # per token: 4 tokens of -0.5 and 2 of -2
+    pair = (torch.tensor([-2.0], dtype=torch.float64), torch.tensor([-4.0], dtype=torch.float64))
+    log_odds_ratio = math.log(p / (1 - p)) - math.log(q / (1 - q))
+    expected = 0.5 + 0.1 * math.log1p(math.exp(-log_odds_ratio))
+    found = losses.dpo_loss(*pair, torch.tensor([[4, 2]]), loss="orpo", beta=0.1)
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_orpo_stays_finite_where_an_answer_is_certain():
+    almost = torch.tensor([-1e-9], dtype=torch.float64, requires_grad=True)
+    loss = losses.dpo_loss(almost, torch.tensor([-5.0], dtype=torch.float64), torch.ones(1, 2), loss="orpo", beta=0.1)
+    loss.backward()
+    assert torch.isfinite(loss).all() and torch.isfinite(almost.grad).all()
+
+
 def test_an_option_the_loss_does_not_use_is_an_error():
+    with pytest.raises(ValueError, match="target_margin is not used by the loss 'orpo'"):
+        Dpo(loss="orpo", target_margin=1.0)
     with pytest.raises(ValueError, match="label_smoothing is not used by the loss 'hinge'"):
         Dpo(loss="hinge", label_smoothing=0.1)
     with pytest.raises(ValueError, match="label_smoothing is not used"):

@@ -296,3 +296,14 @@ def test_unknown_rows_are_refused_with_their_place(base: Path, tmp_path: Path) -
     (tmp_path / "sft.jsonl").write_text('{"text": "no messages"}\n')
     with pytest.raises(ValueError, match=r"sft\.jsonl: row 1 has no 'messages'; found \['text'\]"):
         sft.run(SFT, {"model": base, "conversations": tmp_path}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("settings", [{"loss": "simpo", "beta": 2.0}, {"loss": "orpo"}, {"reference_free": True}])
+def test_losses_without_a_reference_learn_and_store_none(
+    made: dict[str, Path], tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    inputs = {"model": made["sft"], "preferences": made["preferences"]}
+    dpo.run(replace(DPO, num_steps=12, **settings), inputs, tmp_path)
+    losses = [row["loss"] for row in read_metrics(tmp_path)]
+    assert sum(losses[-3:]) < sum(losses[:3])
+    assert not list(tmp_path.glob("_work/reference-*"))

@@ -6,10 +6,14 @@ from typing import Literal
 
 from athanor.train.config import AdamW, Fit, Schedule
 
-PreferenceLoss = Literal["sigmoid", "sigmoid_norm", "robust", "ipo", "ipo_sum", "hinge", "sppo_hard", "apo_zero"]
+PreferenceLoss = Literal[
+    "sigmoid", "sigmoid_norm", "robust", "ipo", "ipo_sum", "hinge", "sppo_hard", "apo_zero", "simpo", "orpo"
+]
 Precision = Literal["auto", "float32", "bfloat16"]
 LOSSES_WITH_LABEL_SMOOTHING = ("sigmoid", "sigmoid_norm", "robust")
-LOSSES_WITH_LENGTHS = ("sigmoid_norm", "ipo")
+LOSSES_WITH_LENGTHS = ("sigmoid_norm", "ipo", "simpo", "orpo")
+LOSSES_WITHOUT_REFERENCE = ("simpo", "orpo")
+SIMPO_MARGIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -229,9 +233,13 @@ class Dpo(Training):
     loss: PreferenceLoss = "sigmoid"
     """ipo divides log-ratios by the answers' lengths, ipo_sum does not; sigmoid with label_smoothing is cDPO."""
     beta: float = 0.1
-    """Weight of staying near the reference model."""
+    """Weight of staying near the reference model; of the preference in simpo (papers take 2 to 10) and orpo."""
     label_smoothing: float | None = None
     """Share of pairs believed to be the wrong way round; sigmoid, sigmoid_norm and robust only."""
+    reference_free: bool = field(default=False, metadata={"added": False})
+    """Take log-probabilities in place of log-ratios, as if the reference were uniform; simpo and orpo always do."""
+    target_margin: float | None = field(default=None, metadata={"added": None})
+    """By how much the chosen answer's reward should exceed the other's; simpo only, where null means 0.5."""
     num_checkpoints: int = 4
     """Models kept along the way, evenly spaced, the last one included."""
 
@@ -246,6 +254,8 @@ class Dpo(Training):
             raise ValueError("the loss 'robust' needs label_smoothing, the share of pairs the wrong way round")
         if self.label_smoothing is not None and not 0.0 <= self.label_smoothing < 0.5:
             raise ValueError(f"label_smoothing must be at least 0 and below 0.5, found {self.label_smoothing}")
+        if self.target_margin is not None and self.loss != "simpo":
+            raise ValueError(f"target_margin is not used by the loss {self.loss!r}; leave it out, or choose simpo")
         if self.beta <= 0:
             raise ValueError(f"beta must be positive, found {self.beta}")
 

@@ -3,7 +3,7 @@
 In: the SFT model, which is start and reference, and preference pairs. Out: a model folder, and models along
 the way in `checkpoints/<step>`. The reference's log-probabilities are computed once and stored. The two
 completions of a pair share the computation of their prompt. The implicit reward of an answer is beta times
-its log-ratio to the reference.
+its log-ratio to the reference, or its log-probability for the losses that have none (SimPO, ORPO).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from athanor.core.artifact import WORK, read_json, write_json
 from athanor.model.transformer import Transformer
-from athanor.posttrain.config import Dpo
+from athanor.posttrain.config import LOSSES_WITHOUT_REFERENCE, Dpo
 from athanor.posttrain.flat import device_of, pair_log_probabilities
 from athanor.posttrain.losses import dpo_loss
 from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
@@ -36,7 +36,7 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     if not train or not held_out:
         raise ValueError(f"{path}: {len(train)} pairs to learn from and {len(held_out)} held out; both need one")
     reference_P2, held_out_reference_P2 = (
-        _reference(model, pairs, config.micro_batch_tokens, out / WORK / f"reference-{name}.json")
+        _reference(config, model, pairs, out / WORK / f"reference-{name}.json")
         for name, pairs in (("proxy", train), ("held_out", held_out))
     )
     settings = config.fit(len(train))
@@ -103,11 +103,14 @@ def _losses(ratios_P2: Tensor, pairs: Sequence[Pair], config: Dpo) -> Tensor:
         loss=config.loss,
         beta=config.beta,
         label_smoothing=config.label_smoothing or 0.0,
+        target_margin=config.target_margin,
     )
 
 
-def _reference(model: Transformer, pairs: Sequence[Pair], micro_batch_tokens: int, kept: Path) -> Tensor:
-    """The reference's log-probabilities [P, 2], computed before the first step and stored."""
+def _reference(config: Dpo, model: Transformer, pairs: Sequence[Pair], kept: Path) -> Tensor:
+    """The reference's log-probabilities [P, 2], computed before the first step and stored; 0 where none is wanted."""
+    if config.reference_free or config.loss in LOSSES_WITHOUT_REFERENCE:
+        return torch.zeros(len(pairs), 2, device=device_of(model))
     if not kept.exists():
-        write_json(kept, log_probabilities(model, pairs, micro_batch_tokens).tolist())
+        write_json(kept, log_probabilities(model, pairs, config.micro_batch_tokens).tolist())
     return torch.tensor(read_json(kept), device=device_of(model))

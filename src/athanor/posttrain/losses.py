@@ -3,7 +3,8 @@
 In: tensors of log-probabilities, scores, advantages. Out: a loss, and beside it what tells whether
 learning is well. Sources: Bradley-Terry (1952) as in Ouyang et al. (2022); DPO, Rafailov et al. (2023);
 cDPO, Mitchell (2023); robust DPO, Chowdhury et al. (2024); IPO, Azar et al. (2024); hinge, Zhao et al.
-(2023); SPPO, Wu et al. (2024); APO-zero, D'Oosterlinck et al. (2024); PPO, Schulman et al. (2017).
+(2023); SPPO, Wu et al. (2024); APO-zero, D'Oosterlinck et al. (2024); SimPO, Meng et al. (2024), equation 6;
+ORPO, Hong et al. (2024), equations 6 and 7; PPO, Schulman et al. (2017).
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from athanor.posttrain.advantages import masked_mean
-from athanor.posttrain.config import LOSSES_WITH_LABEL_SMOOTHING, LOSSES_WITH_LENGTHS, PreferenceLoss
+from athanor.posttrain.config import LOSSES_WITH_LABEL_SMOOTHING, LOSSES_WITH_LENGTHS, SIMPO_MARGIN, PreferenceLoss
 
 # P pairs, B episodes, T tokens of a completion
 
@@ -37,12 +38,16 @@ def dpo_loss(
     loss: PreferenceLoss,
     beta: float,
     label_smoothing: float = 0.0,
+    target_margin: float | None = None,
 ) -> Tensor:
     """Loss of each pair, from the log-ratios log policy(answer) - log reference(answer), summed over tokens.
 
-    `lengths_P2` holds the number of tokens of the chosen and the rejected answer. `label_smoothing` is the
-    share of pairs believed to be the wrong way round. Raises ValueError where `loss` has no use for it.
+    simpo and orpo have no reference and want the policy's log-probabilities alone. `lengths_P2` holds the number of
+    tokens of the chosen and the rejected answer. `label_smoothing` is the share of pairs believed to be the wrong way
+    round, `target_margin` what simpo calls gamma (null: 0.5). Raises ValueError where `loss` has no use for an option.
     """
+    if target_margin is not None and loss != "simpo":
+        raise ValueError(f"target_margin is not used by the loss {loss!r}; leave it out")
     if label_smoothing and loss not in LOSSES_WITH_LABEL_SMOOTHING:
         raise ValueError(f"label_smoothing is not used by the loss {loss!r}; set it to 0")
     if loss in LOSSES_WITH_LENGTHS:
@@ -57,9 +62,18 @@ def dpo_loss(
         return functional.relu(1.0 - beta * margin_P)
     if loss in ("ipo", "ipo_sum"):
         return (margin_P - 1.0 / (2.0 * beta)).square()
+    if loss == "simpo":
+        return -functional.logsigmoid(beta * margin_P - (SIMPO_MARGIN if target_margin is None else target_margin))
+    if loss == "orpo":
+        return -chosen_P - beta * functional.logsigmoid(_log_odds(chosen_P) - _log_odds(rejected_P))
     if loss == "sppo_hard":
         return (chosen_P - 0.5 / beta).square() + (rejected_P + 0.5 / beta).square()
     return 1.0 - torch.sigmoid(beta * chosen_P) + torch.sigmoid(beta * rejected_P)  # apo_zero
+
+
+def _log_odds(log_probability: Tensor) -> Tensor:
+    """log(p / (1 - p)) from log p, exact also where p is close to 1."""
+    return log_probability - torch.log(-torch.expm1(log_probability))
 
 
 def policy_loss(new_BT: Tensor, old_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, clip: float) -> Tensor:
