@@ -1,9 +1,10 @@
 """HTML to plain text that reads well.
 
 In: the HTML of a page. Out: its title and its text: navigation and other boilerplate dropped where it can be
-told, line breaks and the indentation of code kept, table cells parted by tabs. Two methods: `fast`
-(resiliparse, native code; F1 .90 on 78 news pages marked by people) and `precise` (trafilatura; several times
-slower, meant for articles, loses indentation; an extra: pip install 'athanor[precise]').
+told; mathematics as TeX between dollar signs; line breaks and the indentation of code kept, line numbers dropped;
+a line per table row, its cells parted by tabs; a line per list item. Three methods: `fast` (resiliparse, native code),
+`precise` (trafilatura; many times slower, meant for articles; an extra: pip install 'athanor[precise]'), and
+`native`, this package's own (`extraction/`). docs/02-data.md has their quality and speed side by side.
 """
 
 import re
@@ -14,14 +15,30 @@ from typing import Literal
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-Method = Literal["fast", "precise"]
+from athanor.data.extraction.mathematics import has_mathematics, restore_mathematics
+from athanor.data.extraction.native import native_text
+from athanor.data.extraction.trafilatura import trafilatura_text
+
+Method = Literal["fast", "precise", "native"]
 
 _PREFORMATTED = re.compile(r"<pre[\s>].*?</pre\s*>", re.DOTALL | re.IGNORECASE)
 _SET_APART = re.compile(r"<(?=(?:dl|hr)[\s/>])", re.IGNORECASE)
+_BULLET = re.compile(r"^  ((?:  )*)• ?", re.MULTILINE)
 _TAB_WIDTH = 4
 WIDE_BLANKS = ("\u00a0", "\u2007", "\u202f")
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u00ad\u200b\u2060\ufeff]")
 _EMPTY_LINES = re.compile(r"\n{3,}")
+
+_LINE_NUMBERS = {
+    "lineno": ".lineno, .linenos, .linenodiv, .linenumber",
+    "line-number": ".line-numbers-rows, .line-number",
+    "gutter": "td.gutter, .rouge-gutter",
+    "hljs-ln": ".hljs-ln-numbers",
+    "blob-num": "td.blob-num",
+    '"lnt"': ".lnt",
+    "headerlink": "a.headerlink",
+}
+"""Elements beside code and headings that are no text, by a word that a page with such elements contains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +52,30 @@ class PageText:
 def html_to_text(html: str, method: Method = "fast", main_content: bool = True, skip: Sequence[str] = ()) -> PageText:
     """Title and text of a page.
 
-    `main_content` drops what looks like navigation, `skip` names further elements to leave out as CSS selectors.
+    `main_content` drops what looks like navigation (`precise` always does), `skip` names further elements to leave
+    out as CSS selectors. Raises ValueError for a selector that is none and for a method whose library is missing.
     """
-    # Layout uses tabs between table cells, so those inside preformatted text become blanks first.
-    if "\t" in html:
-        html = _PREFORMATTED.sub(lambda pre: pre.group().expandtabs(_TAB_WIDTH), html)
-    html = _SET_APART.sub("<p></p><", html)  # blank lines around lists of definitions and at rules, as browsers show
+    if method == "fast":
+        # Layout uses tabs between table cells, so those inside preformatted text become blanks first.
+        if "\t" in html:
+            html = _PREFORMATTED.sub(lambda pre: pre.group().expandtabs(_TAB_WIDTH), html)
+        html = _SET_APART.sub("<p></p><", html)  # blank lines around lists of definitions and at rules
     tree = HTMLTree.parse(html)
     title = " ".join((tree.title or "").split())
-    if method == "precise":
-        return PageText(title, tidied(_precise(tree, skip)))
-    text = extract_plain_text(
-        tree, preserve_formatting=True, main_content=main_content, skip_elements=list(skip) or None
-    )
+    left_out = [selector for word, selector in _LINE_NUMBERS.items() if word in html]
+    _remove(tree, [*skip, *left_out])
+    if has_mathematics(html):
+        restore_mathematics(tree)
+    if method == "native":
+        text = native_text(tree, main_content)
+    elif method == "precise":
+        text = trafilatura_text(tree)
+    else:
+        text = extract_plain_text(
+            tree, preserve_formatting=True, main_content=main_content, alt_texts=False, comments=not main_content
+        )
+        if "•" not in html:
+            text = _BULLET.sub(r"\1- ", text)
     return PageText(title, tidied(text))
 
 
@@ -76,20 +104,8 @@ def _tidied_line(line: str) -> str:
     return line.rstrip()
 
 
-def _precise(tree: HTMLTree, skip: Sequence[str]) -> str:
-    try:
-        import trafilatura
-    except ImportError as error:
-        raise ValueError(
-            "method 'precise' needs trafilatura; install it with: pip install 'athanor[precise]'"
-        ) from error
-    if tree.document is None:
-        return ""
-    for selector in skip:
-        for element in tree.document.query_selector_all(selector):
-            element.decompose()
-    # deduplicate=True would make the text depend on the pages that came before.
-    text = trafilatura.extract(
-        str(tree), include_comments=False, include_tables=True, deduplicate=False, fast=True, with_metadata=False
-    )
-    return text or ""
+def _remove(tree: HTMLTree, selectors: Sequence[str]) -> None:
+    """Take the elements that `selectors` name out of `tree`."""
+    for selector in selectors:
+        for element in tree.document.query_selector_all(selector) if tree.document else ():
+            element.remove()

@@ -70,6 +70,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.extract:run",
                 inputs=("pages",),
                 headline=("documents", "bytes_text", "errors"),
+                version=2,
             ),
             Kind(
                 "data.filter",

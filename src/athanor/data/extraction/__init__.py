@@ -1,0 +1,1 @@
+"""Text of web pages by a method of our own; see `native`."""

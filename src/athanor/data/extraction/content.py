@@ -1,0 +1,172 @@
+"""Which blocks of a page are its content.
+
+In: an outline. Out: one flag per block. Every block gets a score from what it is (length, sentences, links, tag) and
+what the elements around it say of themselves (semantic tags, words of class names); the squashed score times
+the block's size is its worth, and the content is the element whose blocks are worth most together, as in maximum
+subsequence segmentation (Pasternack and Roth 2009) but over the tree; the features are those of Kohlschuetter et
+al. (2010). Within it blocks with a positive score stay, and what stands between them and is no boilerplate:
+headings of what follows, short paragraphs, cells, items, lines of code. A hint that would condemn most of the
+page's prose is void. Pages without prose keep whatever no element calls boilerplate: never nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athanor.core.compiled import kernel
+from athanor.data.extraction.outline import Outline
+from athanor.data.extraction.vocabulary import HINTS, TAG_NUMBERS, TAGS
+
+Flags = NDArray[np.bool_]
+
+# What the tags around a block say, as further bits beside the hints.
+_NAV, _ASIDE, _FOOTER, _HEADER, _FORM, _FIGURE, _ARTICLE, _ITEM, _CELL, _PARAGRAPH, _CODE, _QUOTE = (
+    1 << bit for bit in range(16, 28)
+)
+_SAID_BY_TAG = {
+    "nav": _NAV, "aside": _ASIDE, "footer": _FOOTER, "header": _HEADER, "form": _FORM, "figure": _FIGURE,
+    "figcaption": _FIGURE, "article": _ARTICLE, "main": _ARTICLE, "li": _ITEM, "dd": _ITEM, "dt": _ITEM, "td": _CELL,
+    "th": _CELL, "caption": _CELL, "summary": _ITEM, "p": _PARAGRAPH, "pre": _CODE, "blockquote": _QUOTE,
+}  # fmt: skip
+_SAID = np.array([0, *(_SAID_BY_TAG.get(name, 0) for name in TAGS)], np.int64)
+_HEADING = np.array([False, *(name in ("h1", "h2", "h3", "h4", "h5", "h6") for name in TAGS)])
+_CONDEMNED = (
+    HINTS.boilerplate | HINTS.widget | HINTS.comments | HINTS.caption | HINTS.byline
+    | _NAV | _ASIDE | _FOOTER | _HEADER | _FORM | _FIGURE
+)  # fmt: skip
+
+_PROSE_SIZE = 60
+"""Smaller blocks do not count as prose when it is asked whether a hint condemns most of a page."""
+_LARGEST_WORTH = 600
+"""A block's size counts up to here, so that one long block does not outvote ten of an article."""
+
+
+def content_blocks(page: Outline) -> Flags:
+    """Which blocks of `page` are its content."""
+    kept: Flags = _content_blocks(
+        page.tag, page.parent, page.hints, page.block_element, page.characters, page.link_characters, page.commas,
+        page.stops, page.wide, page.final, _SAID, _HEADING, TAG_NUMBERS, HINTS, _CONDEMNED,
+    )  # fmt: skip
+    return kept
+
+
+@kernel
+def _around(tag: Any, parent: Any, hints: Any, prose: Any, said: Any, tags: Any, hint: Any, condemned: Any) -> Any:
+    """What each element and those around it say, as bits."""
+    around = np.zeros(len(tag), np.int64)
+    for e in range(len(tag)):
+        own = said[tag[e]]
+        if tag[e] != tags.body and tag[e] != tags.html:  # classes of html and body speak of the whole page
+            own |= hints[e] & ~(hint.hidden | hint.link)
+        if prose[e] * 2 > prose[0]:
+            own &= ~condemned
+        if own & (hint.body | hint.article_body):
+            own &= ~(hint.widget | hint.byline | hint.caption | hint.boilerplate)
+        around[e] = own | around[parent[e]] if parent[e] >= 0 else own
+    return around
+
+
+@kernel
+def _score(
+    flags: Any, heading: Any, size: Any, link_density: Any, commas: Any, stops: Any, ends: Any, hint: Any
+) -> Any:
+    """How much a block looks like content; positive if it does."""
+    score = -1.2
+    if flags & (_PARAGRAPH | _CODE | _QUOTE):
+        score += 1.2
+    elif heading or flags & (_ITEM | _CELL):
+        score += 0.3
+    score += 0.6 * (size >= 40) + 0.7 * (size >= 80) + 0.8 * (size >= 200)
+    score += 0.7 * (stops > 0) + 0.3 * ends + 0.3 * (commas > 0)
+    score -= 4.0 * link_density
+    if flags & hint.article_body:
+        score += 1.2
+    elif flags & hint.body:
+        score += 0.8
+    score += 0.4 * (flags & _ARTICLE != 0)
+    score -= (
+        2.5 * (flags & hint.boilerplate != 0) + 1.5 * (flags & hint.widget != 0) + 3.5 * (flags & hint.comments != 0)
+    )
+    score -= 2.5 * (flags & hint.caption != 0) + 2.0 * (flags & hint.byline != 0)
+    score -= 3.0 * (flags & _NAV != 0) + 2.5 * (flags & _ASIDE != 0) + 2.5 * (flags & _FOOTER != 0)
+    score -= 1.0 * (flags & _HEADER != 0) + 1.5 * (flags & _FORM != 0) + 2.0 * (flags & _FIGURE != 0)
+    return score
+
+
+@kernel
+def _content_blocks(
+    tag: Any, parent: Any, hints: Any, block_element: Any, characters: Any, link_characters: Any, commas: Any,
+    stops: Any, wide: Any, final: Any, said: Any, is_heading: Any, tags: Any, hint: Any, condemned: Any,
+) -> Any:  # fmt: skip
+    num_elements, num_blocks = len(tag), len(block_element)
+    keep = np.zeros(num_blocks, np.bool_)
+    if num_blocks == 0:
+        return keep
+    # Characters of scripts without blanks say as much as three letters.
+    size = characters + 2 * wide
+    prose = np.zeros(num_elements, np.int64)
+    for b in range(num_blocks):
+        if size[b] >= _PROSE_SIZE and link_characters[b] * 3 < characters[b] and stops[b] + commas[b] > 0:
+            prose[block_element[b]] += size[b]
+    for e in range(num_elements - 1, 0, -1):
+        if parent[e] >= 0:
+            prose[parent[e]] += prose[e]
+    around = _around(tag, parent, hints, prose, said, tags, hint, condemned)
+
+    score = np.zeros(num_blocks)
+    worth = np.zeros(num_elements)
+    for b in range(num_blocks):
+        e = block_element[b]
+        density = link_characters[b] / max(characters[b], 1)
+        score[b] = _score(around[e], is_heading[tag[e]], size[b], density, commas[b], stops[b], final[b] == 1, hint)
+        worth[e] += np.tanh(score[b] / 2) * min(size[b], _LARGEST_WORTH) ** 0.8
+    for e in range(num_elements - 1, 0, -1):
+        if parent[e] >= 0:
+            worth[parent[e]] += worth[e]
+    best = 0
+    for e in range(num_elements):
+        if worth[e] >= worth[best]:  # of equal ones the innermost
+            best = e
+    inside = np.zeros(num_elements, np.bool_)
+    for e in range(best, num_elements):
+        inside[e] = e == best or (parent[e] >= 0 and inside[parent[e]])
+
+    first, last = num_blocks, -1
+    kept_size = clean_size = 0
+    for b in range(num_blocks):
+        e = block_element[b]
+        clean = around[e] & condemned == 0 and link_characters[b] * 2 < characters[b]
+        clean_size += clean * size[b]
+        if inside[e] and score[b] > 0:
+            keep[b] = True
+            first, last = min(first, b), b
+            kept_size += size[b]
+    if kept_size == 0 or (kept_size < 250 and kept_size * 5 < clean_size):
+        return _all_but_boilerplate(around, block_element, characters, link_characters, keep, hint)
+
+    for b in range(max(first - 2, 0), last):
+        e = block_element[b]
+        if b < first and not is_heading[tag[e]]:
+            continue
+        if keep[b] or not inside[e] or around[e] & (condemned & ~_HEADER):
+            continue
+        density = link_characters[b] / max(characters[b], 1)
+        if is_heading[tag[e]]:
+            keep[b] = density < 0.7 and (keep[b + 1] or (b + 2 < num_blocks and keep[b + 2]))
+        else:
+            keep[b] = density < 0.5 and around[e] & (_PARAGRAPH | _CODE | _ITEM | _CELL) != 0
+    return keep
+
+
+@kernel
+def _all_but_boilerplate(
+    around: Any, block_element: Any, characters: Any, link_characters: Any, keep: Any, hint: Any
+) -> Any:
+    any_kept = False
+    for b in range(len(keep)):
+        keep[b] = around[block_element[b]] & (hint.boilerplate | _NAV | _ASIDE | _FOOTER) == 0
+        any_kept |= keep[b] and characters[b] > link_characters[b]
+    if not any_kept:
+        keep[:] = True
+    return keep
