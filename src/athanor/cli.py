@@ -113,10 +113,36 @@ MODEL_COMMANDS = (
     ),
 )
 
+_LOOK = "athanor.data.look"
+LOOK_COMMANDS = (
+    Command(
+        "data stats",
+        "Show what folders of documents hold: sizes, reasons, lengths, languages, hosts.",
+        f"{_LOOK}.config:Stats",
+        f"{_LOOK}.stats:main",
+        "folders",
+    ),
+    Command(
+        "data sample",
+        "Show random documents, kept or removed by a rule.",
+        f"{_LOOK}.config:Sample",
+        f"{_LOOK}.sample:main",
+        "folder",
+    ),
+    Command(
+        "data why",
+        "Follow one document through every step and rule of a run.",
+        f"{_LOOK}.config:Why",
+        f"{_LOOK}.why:main",
+        "document",
+    ),
+)
+OTHER_COMMANDS = (*PIPELINE_COMMANDS, *MODEL_COMMANDS, *LOOK_COMMANDS)
+
 
 def commands() -> dict[str, Command]:
-    """Every command by its words: the pipeline's, one for each kind of step, and the model's."""
-    table = {command.words: command for command in (*PIPELINE_COMMANDS, *MODEL_COMMANDS)}
+    """Every command by its words: the pipeline's, the model's, those that look, and one for each kind of step."""
+    table = {command.words: command for command in OTHER_COMMANDS}
     single = "athanor.pipeline.single"
     table["crawl site"] = Command(
         "crawl site", "Crawl a site politely into WARC files.", f"{single}:CrawlSite", f"{single}:crawl_site", "urls"
@@ -165,8 +191,9 @@ def overview(table: dict[str, Command]) -> str:
     text += [f"usage: {PROGRAM} COMMAND [options]      {PROGRAM} COMMAND --help", "", "a whole recipe"]
     text += lines([command.words for command in PIPELINE_COMMANDS])
     text += ["", "a model", *lines([command.words for command in MODEL_COMMANDS])]
+    text += ["", "documents", *lines([command.words for command in LOOK_COMMANDS])]
     text += ["", "one step by itself, in the order of the work"]
-    shown = {command.words for command in (*PIPELINE_COMMANDS, *MODEL_COMMANDS)}
+    shown = {command.words for command in OTHER_COMMANDS}
     for stage in STAGES:
         text += lines([n for n in table if (n == stage.name or n.startswith(f"{stage.name} ")) and n not in shown])
     text += ["", f"begin with: {PROGRAM} run recipes/quickstart.yaml"]

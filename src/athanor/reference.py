@@ -49,9 +49,9 @@ def command_reference() -> str:
         "Made by `python -m athanor.reference`; `athanor COMMAND --help` says the same.",
         "A field marked *runtime* changes speed or place, never the result, and stays out of the fingerprint.",
         "",
-        "## The pipeline and the model",
+        "## The pipeline, the model, looking at documents",
     ]
-    for command in (*cli.PIPELINE_COMMANDS, *cli.MODEL_COMMANDS):
+    for command in cli.OTHER_COMMANDS:
         lines += ["", f"### athanor {command.words}", "", command.summary, "", *_field_lines(imported(command.options))]
     lines += ["", "## Kinds of steps", "", "In a recipe under `kind:`; by themselves as the command named."]
     for kind in KINDS.values():

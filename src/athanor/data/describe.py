@@ -23,6 +23,7 @@ from athanor.core.documents import Document
 SCORE_BINS = 20
 MOST_NAMES = 20_000  # hosts kept while counting
 TOP = 20  # names of the metric
+OTHERS = "(others)"  # the entry for the names that are not shown
 COUNTERS = ("lengths", "scores", "languages", "domains", "hosts", "sources")
 
 
@@ -132,7 +133,7 @@ def top(counts: Mapping[str, int], number: int = TOP) -> dict[str, int]:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = dict(ranked[:number])
     if rest := sum(count for _, count in ranked[number:]):
-        shown["(others)"] = rest
+        shown[OTHERS] = rest
     return shown
 
 
