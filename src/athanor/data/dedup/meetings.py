@@ -6,17 +6,18 @@ named after its first document.
 
 A shard first makes one row of equal keys of its own, so that a page copied a million times brings at most one row
 per shard to the range of its key. Each range of keys then turns equal keys into pairs of documents, and one process
-joins the pairs: 8 bytes for every document (`union_find.py`) and at most 24 more for every one in a group.
+joins the pairs: 9 bytes for every document (`union_find.py`), 16 more for every one in a group, and one file of pairs.
 """
 
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from athanor.core.artifact import atomic_path
 from athanor.core.compiled import kernel
-from athanor.data.dedup.ranges import numbers, range_of, read_ranges, shard_files, split_at, write_sorted
+from athanor.data.dedup.ranges import numbers, range_of, read_ranges, shard_files, split_at, write_sorted, write_table
 from athanor.data.dedup.union_find import Indices, connect, lowest_members, singletons
 from athanor.data.dedup.words import Hashes
 
@@ -64,10 +65,13 @@ def find_groups(stage: Path, num_documents: int) -> list[Path]:
     for path in sorted((stage / PAIRS).glob("*.npy")):
         connect(parents, np.load(path))
     groups = lowest_members(parents)
-    positions = _members(groups)
-    write_sorted(stage / MEMBERS, {"position": positions, "group": groups[positions]}, by="position")
-    ordered = np.sort(groups[positions])
-    del parents, groups
+    is_member = np.zeros(num_documents, np.bool_)
+    _mark_members(groups, is_member)
+    positions = np.flatnonzero(is_member)
+    ordered = groups[positions]
+    write_table(stage / MEMBERS, pa.table({"position": positions, "group": ordered}))
+    del parents, groups, is_member, positions
+    ordered.sort()
     bounds = [0]
     place = MEMBERS_PER_RANGE
     while place < len(ordered):
@@ -82,11 +86,13 @@ def save(path: Path, array: NDArray[np.int64] | Hashes) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def _members(groups: Indices) -> Indices:
-    """The documents in groups of several; `groups` names for each document the first of its group."""
-    is_member = groups != np.arange(len(groups))
-    is_member[groups[is_member]] = True
-    return np.flatnonzero(is_member)
+@kernel
+def _mark_members(groups: Indices, is_member: NDArray[np.bool_]) -> None:
+    """Mark the documents in groups of several; `groups` names for each document the first of its group."""
+    for i in range(len(groups)):
+        if groups[i] != i:
+            is_member[i] = True
+            is_member[groups[i]] = True
 
 
 @kernel

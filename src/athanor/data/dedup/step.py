@@ -8,8 +8,8 @@ furniture. Documents that are equal once their furniture is gone are copies too.
 
 Passes over shards (`passes.py`) alternate with passes over ranges of keys (`meetings.py`, `groups.py`, `lines.py`),
 and what goes from one to the other lies in sorted files (`ranges.py`). A worker's memory holds one shard or one
-range. What grows with the corpus is the union-find of this process alone: 8 bytes for every document and at
-most 24 more for every likely copy. Ranges follow from counts, so the result is the same for any workers.
+range. What grows with the corpus is the union-find of this process alone: 9 bytes for every document and 16
+more for every likely copy. Ranges follow from counts, so the result is the same for any workers.
 """
 
 from collections import Counter
