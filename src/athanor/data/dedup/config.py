@@ -41,6 +41,9 @@ class RepeatedLines:
     run_words: int = 8
     """Repeated lines inside a document are dropped where an unbroken run of them has at least this many words; a
     short one alone between other lines, such as a heading, stays. At the top and bottom three words are enough."""
+    gap_words: int = field(default=16, metadata={"added": 0})
+    """Repeated lines with at most two lines of the page's own between them, of at most this many words, count as one
+    run where they are twice as many; the lines between stay. 0 measures each unbroken run alone."""
     first_only: Literal["off", "document", "corpus"] = "off"
     """Runs that occurred before are repeated too, and only the first stays: in the same document, or in the whole
     corpus in the order of the documents (the paragraph rule of CCNet, on lines)."""

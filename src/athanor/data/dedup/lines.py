@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athanor.data.dedup.config import RepeatedLines
+from athanor.data.dedup.line_runs import furniture
 from athanor.data.dedup.ranges import concatenated, numbers, range_of, read_range, shard_files, write_sorted
 from athanor.data.dedup.words import Hashes
 
@@ -24,7 +25,6 @@ Indices = NDArray[np.int64]
 
 WORD = re.compile(r"\w+")
 LINE_COUNTS, REPEATED_LINES = "line_counts", "repeated_lines"
-EDGE_WORDS = 3  # words a run at the top or bottom needs: one word ending a page is more often text than furniture
 
 
 @dataclass(frozen=True)
@@ -135,22 +135,23 @@ class Known:
         return np.where(places >= 0, self.found_in[places], -1) if len(self.keys) else places
 
 
-def without_repeated_lines(text: str, known: Known, run_words: int, position: int = 0) -> Cleaned:
+def without_repeated_lines(text: str, known: Known, run_words: int, position: int = 0, gap_words: int = 0) -> Cleaned:
     """`text` without the runs of repeated lines that have `run_words` words, or stand at its top or bottom.
 
-    Blank lines do not break a run. `position` is the document's place in the corpus.
+    Blank lines do not break a run; lines of the page's own with up to `gap_words` words do not end it, and stay (see
+    `line_runs.py`). `position` is the document's place in the corpus.
     """
     lines = text.split("\n")
     keys = line_keys(text)
     written = np.flatnonzero(keys)  # lines that are not blank
     is_repeated = known.are_repeated(keys[written], position)
+    if not is_repeated.any():
+        return Cleaned(text, [], len(WORD.findall(text)))
+    num_words = np.array([len(WORD.findall(lines[i])) for i in written], np.int64)
     dropped: list[int] = []
-    for first, end in _runs(is_repeated):
+    for first, end in furniture(is_repeated, num_words, run_words, gap_words):
         run = written[first:end]
-        num_words = sum(len(WORD.findall(lines[i])) for i in run)
-        at_edge = first == 0 or end == len(written)
-        if num_words >= (min(EDGE_WORDS, run_words) if at_edge else run_words):
-            dropped.extend(range(run[0], run[-1] + 1))
+        dropped.extend(range(run[0], run[-1] + 1))
     if not dropped:
         return Cleaned(text, [], len(WORD.findall(text)))
     cleaned = _joined(lines, set(dropped))
@@ -163,12 +164,6 @@ def places_in(sorted_keys: Hashes, keys: Hashes) -> Indices:
         return np.full(len(keys), -1, np.int64)
     places = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
     return np.where(sorted_keys[places] == keys, places, -1).astype(np.int64)
-
-
-def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and end of every unbroken run of true values."""
-    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(first), int(end)) for first, end in steps.reshape(-1, 2)]
 
 
 def _joined(lines: Sequence[str], dropped: set[int]) -> str:

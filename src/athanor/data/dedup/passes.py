@@ -136,7 +136,7 @@ def clean_keys(path: Path, work: Path, lines: RepeatedLines, too_many: int) -> d
     place, removed = place_of(path, work), read_verdicts(path, work, [ADDRESSES, COPIES])
     known = known_lines(place, work, lines, too_many)
     texts = [document.text for document in read_shard(path)]
-    cleaned = [without_repeated_lines(text, known, lines.run_words, place.start + i) for i, text in enumerate(texts)]
+    cleaned = [_clean(text, known, lines, place.start + i) for i, text in enumerate(texts)]
     too_short = {
         i: clean.num_words
         for i, clean in enumerate(cleaned)
@@ -226,7 +226,9 @@ def _shingle_set(text: str, near: MinHash | None) -> Hashes:
 
 
 def _clean(text: str, known: Known, lines: RepeatedLines | None, position: int) -> Cleaned:
-    return without_repeated_lines(text, known, lines.run_words, position) if lines else Cleaned(text, [], 0)
+    if not lines:
+        return Cleaned(text, [], 0)
+    return without_repeated_lines(text, known, lines.run_words, position, lines.gap_words)
 
 
 def _too_short(path: Path, work: Path) -> dict[int, tuple[str, str]]:
