@@ -5,16 +5,18 @@ or as it came with the rule and the reason that removed it. A word split is made
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from athanor.core.documents import Document, Removed
 from athanor.data import harmful, language, pii, url
 from athanor.data.config import Filter
 from athanor.data.filters import c4, fineweb, gopher_quality, gopher_repetition
 from athanor.data.filters.verdict import Verdict
-from athanor.data.filters.words import split_words
+from athanor.data.filters.words import Words, words_of
+
+C = TypeVar("C")
 
 
 @dataclass
@@ -57,10 +59,10 @@ def rules_of(config: Filter) -> dict[str, Rule]:
         "url": config.url and _url_rule(config.url),
         "language": config.language and _language_rule(config.language),
         "harmful": config.harmful and _harmful_rule(config.harmful),
-        "gopher_repetition": config.gopher_repetition and _repetition_rule(config.gopher_repetition, words),
-        "gopher_quality": config.gopher_quality and _quality_rule(config.gopher_quality, words),
-        "c4": config.c4 and _c4_rule(config.c4),
-        "fineweb": config.fineweb and _fineweb_rule(config.fineweb, words),
+        "gopher_repetition": _words_rule(gopher_repetition.judge, config.gopher_repetition, words),
+        "gopher_quality": _words_rule(gopher_quality.judge, config.gopher_quality, words),
+        "c4": config.c4 and _c4_rule(config.c4, words),
+        "fineweb": _words_rule(fineweb.judge, config.fineweb, words),
         "pii": config.pii and _pii_rule(config.pii),
     }
     if config.compat == "datatrove":
@@ -142,34 +144,19 @@ def _harmful_rule(rule: harmful.HarmfulRule) -> Rule:
     return apply
 
 
-def _repetition_rule(rule: gopher_repetition.GopherRepetition, words: Callable[[str], Sequence[str]]) -> Rule:
+def _words_rule(judge: Callable[[Words, C], Verdict], rule: C | None, words: Callable[[str], Words]) -> Rule | None:
+    """A rule that needs nothing but the words of a text."""
+    if rule is None:
+        return None
+    return lambda document: (document, judge(words(document.text), rule), Counter())
+
+
+def _c4_rule(rule: c4.C4, words: Callable[[str], Words]) -> Rule:
     def apply(document: Document) -> tuple[Document, Verdict, Counter[str]]:
-        verdict = gopher_repetition.judge_lines(document.text, rule)
-        if verdict.kept:
-            verdict = gopher_repetition.judge_ngrams(document.text, words(document.text), rule)
-        return document, verdict, Counter()
-
-    return apply
-
-
-def _quality_rule(rule: gopher_quality.GopherQuality, words: Callable[[str], Sequence[str]]) -> Rule:
-    return lambda document: (document, gopher_quality.judge(document.text, words(document.text), rule), Counter())
-
-
-def _c4_rule(rule: c4.C4) -> Rule:
-    def apply(document: Document) -> tuple[Document, Verdict, Counter[str]]:
-        cleaned = c4.clean(document.text, rule)
+        cleaned = c4.clean(words(document.text), rule)
         return _with_text(document, cleaned.text), cleaned.verdict, cleaned.lines_removed
 
     return apply
-
-
-def _fineweb_rule(rule: fineweb.FineWeb, words: Callable[[str], Sequence[str]]) -> Rule:
-    return lambda document: (
-        document,
-        fineweb.judge(document.text, lambda: words(document.text), rule),
-        Counter(),
-    )
 
 
 def _pii_rule(rule: pii.Pii) -> Rule:
@@ -188,13 +175,14 @@ def _with_text(document: Document, text: str) -> Document:
     return document if text == document.text else replace(document, text=text)
 
 
-def _shared_words() -> Callable[[str], Sequence[str]]:
+def _shared_words() -> Callable[[str], Words]:
     """A word split that remembers the last text, which the next rule asks for again."""
-    last: list[tuple[str, list[str]]] = []
+    last = words_of("")
 
-    def words(text: str) -> Sequence[str]:
-        if not last or last[0][0] != text:
-            last[:] = [(text, split_words(text))]
-        return last[0][1]
+    def words(text: str) -> Words:
+        nonlocal last
+        if last.text != text:
+            last = words_of(text)
+        return last
 
     return words

@@ -79,7 +79,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.filter:run",
                 inputs=("documents",),
                 headline=("documents_in", "documents_out", "bytes_out"),
-                version=2,  # personal data by check digits and context
+                version=3,  # words split by kernels of our own
             ),
             Kind(
                 "data.dedup",

@@ -100,4 +100,4 @@ def test_the_command_line_stops_at_the_rule_and_for_the_reason_of_datatrove(
     assert removed == expected
     kept = {document.id for document in read_documents(tmp_path / "out" / "documents")}
     assert kept == {row["id"] for row in chosen if not row["seq"]}
-    assert read_manifest(tmp_path / "out")["metrics"]["documents_out"] == len(kept)
+    assert read_manifest(tmp_path / "out").metrics["documents_out"] == len(kept)

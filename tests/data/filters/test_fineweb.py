@@ -1,14 +1,17 @@
-"""Each FineWeb rule fires alone, and asks for words only when it needs them."""
+"""Each FineWeb rule fires alone."""
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from athanor.data.filters.fineweb import FineWeb, judge
-from athanor.data.filters.words import split_words
+from athanor.data.filters.tallies import tally_prose
+from athanor.data.filters.words import words_of
 
 SENTENCES = [f"This is sentence number {i}, long enough to count." for i in range(10)]
 
 
 def reason(lines: list[str], **changes: object) -> str:
-    text = "\n".join(lines)
-    return judge(text, lambda: split_words(text), FineWeb(**changes)).reason  # type: ignore[arg-type]
+    return judge(words_of("\n".join(lines)), FineWeb(**changes)).reason  # type: ignore[arg-type]
 
 
 def test_each_rule_fires_with_its_bound_in_the_reason() -> None:
@@ -20,13 +23,24 @@ def test_each_rule_fires_with_its_bound_in_the_reason() -> None:
 
 
 def test_many_line_breaks_make_a_list() -> None:
-    lines = [f"Extraordinarily-long-single-word{i}." for i in range(5)]
-    text = "\n".join(lines)
-    assert judge(text, lambda: ["word"] * 5, FineWeb()).reason == "more than 0.3 line breaks per word"
+    lines = [f"Extraordinarilylongsingleword{'abcde'[i] * 3}." for i in range(5)]
+    assert reason(lines) == "more than 0.3 line breaks per word"
 
 
-def test_words_are_not_asked_for_when_the_lines_decide() -> None:
-    def words() -> list[str]:
-        raise AssertionError("not needed")
+def test_marks_can_be_given_and_scripts_without_marks_excused() -> None:
+    lines = [line.replace(".", ";") for line in SENTENCES]
+    assert reason(lines) == "fewer than 12% of lines end a sentence"
+    assert reason(lines, terminal_marks=(";",)) == ""
+    assert reason(lines, allow_no_terminal_mark=True) == ""
+    assert reason([*lines, "One of eleven ends in a full stop, as few do."], allow_no_terminal_mark=True) != ""
 
-    assert not judge("no mark here at all, in one line", words, FineWeb()).kept
+
+@given(st.lists(st.sampled_from(["word", " ", "\n", ".", "!", "。", "\t", "x" * 30]), max_size=30).map("".join))
+def test_lines_are_counted_as_python_counts_them(text: str) -> None:
+    lines = [line for line in text.split("\n") if line.strip()]
+    assert tally_prose(words_of(text).points, 30) == (
+        len(lines),
+        sum(line.endswith((".", "!", "。")) for line in lines),
+        sum(len(line) <= 30 for line in lines),
+        text.count("\n"),
+    )

@@ -1,15 +1,20 @@
 """Each of Gopher's quality rules fires alone, at its bound."""
 
+import unicodedata
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from athanor.data.filters.gopher_quality import GopherQuality, judge
-from athanor.data.filters.words import split_words
+from athanor.data.filters.tallies import hashed, tally_lines, tally_words
+from athanor.data.filters.words import split_words, words_of
 
 PROSE = "The cat that sat with the dog would have to be one of ours, and the dog agreed. " * 5
 
 
 def reason(text: str, **changes: object) -> str:
-    return judge(text, split_words(text), GopherQuality(**changes)).reason  # type: ignore[arg-type]
+    return judge(words_of(text), GopherQuality(**changes)).reason  # type: ignore[arg-type]
 
 
 def test_prose_is_kept() -> None:
@@ -42,3 +47,35 @@ def test_each_bound_can_be_loosened() -> None:
 def test_a_text_without_words_is_removed_and_not_divided_by() -> None:
     assert reason("... --- ...", min_words=None) == "no words"
     assert reason("", min_words=None) == "no words"
+
+
+def test_scripts_without_spaces_have_no_mean_word_length() -> None:
+    chinese = "我们今天去公园看花，天气很好。" * 20
+    assert reason(chinese) == "fewer than 2 different stop words"
+    assert reason(chinese, stop_words=("我", "天")) == ""
+
+
+PIECES = "the|Of|x1|#|...|.|…|- |•| |\n|\r\n|\r|\x0b|\u2028|東|!"
+texts = st.lists(st.sampled_from(PIECES.split("|")), max_size=40).map("".join)
+
+
+@given(texts)
+def test_counts_equal_those_of_python(text: str) -> None:
+    lines = text.splitlines()
+    assert tally_lines(words_of(text).points) == (
+        text.count("#"),
+        text.count("...") + text.count("…"),
+        len(lines),
+        sum(line.lstrip().startswith(("•", "-")) for line in lines),
+        sum(line.rstrip().endswith(("...", "…")) for line in lines),
+    )
+    words = split_words(text)
+    spoken = [word for word in words if not all(unicodedata.category(c)[0] in "PSC" for c in word)]
+    spelled = [word for word in spoken if word != "東"]
+    assert tally_words(words_of(text), hashed(("the", "#", "never"))) == (
+        len(spoken),
+        len(spelled),
+        sum(map(len, spelled)),
+        sum(any(map(str.isalpha, word)) for word in words),
+        len({"the", "#", "never"} & set(words)),
+    )

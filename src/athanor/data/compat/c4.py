@@ -5,11 +5,16 @@ that is removed comes back as it was. Words of a line are counted before citatio
 blanks that they leave at its ends.
 """
 
+import re
 from collections import Counter
 
 from athanor.data.compat.spacy_words import sentences
-from athanor.data.filters.c4 import C4, CITATION, LINE_ENDS, POLICIES, Cleaned
+from athanor.data.filters.c4 import C4, Cleaned
 from athanor.data.filters.verdict import KEPT, removed
+
+CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
+LINE_ENDS = (".", "?", "!", '"', "'")
+POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 
 def check(rule: C4) -> None:

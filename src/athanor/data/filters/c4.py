@@ -5,23 +5,15 @@ a verdict on the document. The list of bad words of C4 is left out: it removes m
 medicine and minorities (Dodge et al. 2021).
 """
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from athanor.data.filters.verdict import KEPT, Verdict, removed
-from athanor.data.filters.words import count_sentences
 
-CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
-LINE_ENDS = (".", "?", "!", '"', "'")
-POLICIES = (
-    "terms of use",
-    "privacy policy",
-    "cookie policy",
-    "uses cookies",
-    "use of cookies",
-    "use cookies",
-)
+if TYPE_CHECKING:  # numba is slow to import, and configs are read without it
+    from athanor.data.filters.words import Words
 
 
 @dataclass(frozen=True)
@@ -62,50 +54,45 @@ class Cleaned:
     """Reason -> lines."""
 
 
-def clean(text: str, rule: C4) -> Cleaned:
-    """`text` without its boilerplate lines, and whether what is left is a document."""
-    kept: list[str] = []
-    gone: Counter[str] = Counter()
-    for line in text.splitlines():
-        line, reason = _without_noise(line, rule)
-        lower = line.lower()
-        if not reason and rule.lorem_ipsum and "lorem ipsum" in lower:
-            return Cleaned(removed("placeholder text (lorem ipsum)"), text)
-        if not reason and rule.javascript_lines and "javascript" in lower:
-            reason = "JavaScript"
-        if not reason and rule.curly_bracket and "{" in line:
-            return Cleaned(removed("a curly bracket"), text)
-        if not reason and rule.policy_lines and any(policy in lower for policy in POLICIES):
-            reason = "cookies, privacy or terms of use"
-        if not reason:
-            kept.append(line)
-        elif line:
-            gone[reason] += 1
-    if rule.min_sentences is not None and _fewer_sentences(kept, rule.min_sentences):
+def clean(words: "Words", rule: C4) -> Cleaned:
+    """A text without its boilerplate lines, and whether what is left is a document."""
+    from athanor.data.filters import lines
+
+    text = words.text
+    settings = lines.line_settings(
+        terminal_mark=rule.terminal_mark,
+        min_words=rule.min_words_per_line,
+        max_word_length=rule.max_word_length,
+        javascript=rule.javascript_lines,
+        policy=rule.policy_lines,
+        citations=rule.citations,
+        keep_indentation=rule.keep_indentation,
+        lorem_ipsum=rule.lorem_ipsum,
+        curly_bracket=rule.curly_bracket,
+    )
+    chosen = lines.choose_lines(_sentence_per_line(words) if rule.by_sentence else words, settings)
+    if chosen.removed_by == lines.LOREM_IPSUM:
+        return Cleaned(removed("placeholder text (lorem ipsum)"), text)
+    if chosen.removed_by == lines.CURLY_BRACKET:
+        return Cleaned(removed("a curly bracket"), text)
+    named = {
+        lines.LONG_WORD: f"a word of more than {rule.max_word_length} characters",
+        lines.NO_MARK: "no terminal mark",
+        lines.FEW_WORDS: f"fewer than {rule.min_words_per_line} words",
+        lines.JAVASCRIPT: "JavaScript",
+        lines.POLICY: "cookies, privacy or terms of use",
+    }
+    gone = Counter({name: int(chosen.lines_removed[why]) for why, name in named.items() if chosen.lines_removed[why]})
+    kept = chosen.text.count("\n") + bool(chosen.text) if rule.by_sentence else chosen.sentences
+    if rule.min_sentences is not None and kept < rule.min_sentences:
         return Cleaned(removed(f"fewer than {rule.min_sentences} sentences"), text, gone)
-    return Cleaned(KEPT, "\n".join(kept).strip("\n" if rule.keep_indentation else None), gone)
+    return Cleaned(KEPT, chosen.text.replace("\n", " ") if rule.by_sentence else chosen.text, gone)
 
 
-def _without_noise(line: str, rule: C4) -> tuple[str, str]:
-    """The line without outer blanks and citation marks, and the reason to drop it (empty when there is none)."""
-    line = line.rstrip() if rule.keep_indentation else line.strip()
-    words = line.split()
-    if rule.max_word_length is not None and any(len(word) > rule.max_word_length for word in words):
-        return line, f"a word of more than {rule.max_word_length} characters"
-    if rule.citations:
-        line = CITATION.sub("", line)
-    if rule.terminal_mark and (not line.endswith(LINE_ENDS) or line.endswith("...")):
-        return line, "no terminal mark"
-    if rule.min_words_per_line is not None and len(words) < rule.min_words_per_line:
-        return line, f"fewer than {rule.min_words_per_line} words"
-    return line, ""
+def _sentence_per_line(words: "Words") -> "Words":
+    """The same text with a line for each sentence; line breaks within sentences become blanks."""
+    from athanor.data.filters.words import sentence_starts, words_of
 
-
-def _fewer_sentences(lines: list[str], least: int) -> bool:
-    """Whether `lines` have fewer than `least` sentences; stops counting when they have enough."""
-    sentences = 0
-    for line in lines:
-        sentences += count_sentences(line)
-        if sentences >= least:
-            return False
-    return sentences < least
+    starts = [0, *sentence_starts(words)[1:], len(words.text)]
+    sentences = (" ".join(words.text[start:end].splitlines()).strip() for start, end in pairwise(starts))
+    return words_of("\n".join(sentence for sentence in sentences if sentence))

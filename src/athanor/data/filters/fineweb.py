@@ -5,14 +5,13 @@ out lists, menus and pages of short lines. Meant for text whose lines were not a
 terminal-mark rule.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from athanor.data.filters.gopher_repetition import count_repeated
 from athanor.data.filters.verdict import KEPT, Verdict, percent, removed
-from athanor.data.filters.words import SENTENCE_END
 
-_ENDS = tuple(sorted(SENTENCE_END))
+if TYPE_CHECKING:  # numba is slow to import, and configs are read without it
+    from athanor.data.filters.words import Words
 
 
 @dataclass(frozen=True)
@@ -35,24 +34,34 @@ class FineWeb:
     """Do not ask for marks in a text none of whose lines has one, as in a script without them."""
 
 
-def judge(text: str, words: Callable[[], Sequence[str]], rule: FineWeb) -> Verdict:
-    """Whether the lines of `text` look like prose under `rule`; `words` is asked for only when needed."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    if not lines:
+def judge(words: "Words", rule: FineWeb) -> Verdict:
+    """Whether the lines of a text look like prose under `rule`."""
+    from athanor.data.filters.repeats import repeated_written_lines
+    from athanor.data.filters.tallies import tally_prose
+
+    counts = tally_prose(words.points, rule.short_line_characters)
+    if not counts.lines:
         return removed("no lines")
-    ended = sum(line.endswith(_ENDS) for line in lines)
+    ended = counts.ended if rule.terminal_marks is None else _ended(words.text, rule.terminal_marks)
     least = rule.min_lines_with_terminal_mark
-    if least is not None and ended < least * len(lines):
+    excused = rule.allow_no_terminal_mark and not ended
+    if least is not None and ended < least * counts.lines and not excused:
         return removed(f"fewer than {percent(least)} of lines end a sentence")
-    short = sum(len(line) <= rule.short_line_characters for line in lines)
-    if rule.max_short_lines is not None and short > rule.max_short_lines * len(lines):
+    if rule.max_short_lines is not None and counts.short > rule.max_short_lines * counts.lines:
         return removed(
             f"more than {percent(rule.max_short_lines)} of lines with {rule.short_line_characters} characters or fewer"
         )
     most = rule.max_repeated_line_characters
-    if most is not None and count_repeated(lines)[1] > most * (len(text) - text.count("\n")):
-        return removed(f"more than {percent(most)} of characters in repeated lines")
+    if most is not None:
+        _, characters = repeated_written_lines(words.points)
+        if characters > most * (len(words.text) - counts.line_breaks):
+            return removed(f"more than {percent(most)} of characters in repeated lines")
     breaks = rule.max_line_breaks_per_word
-    if breaks is not None and text.count("\n") > breaks * len(words()):
+    if breaks is not None and counts.line_breaks > breaks * len(words):
         return removed(f"more than {breaks:g} line breaks per word")
     return KEPT
+
+
+def _ended(text: str, marks: tuple[str, ...]) -> int:
+    """Lines with something written that end in one of `marks`."""
+    return sum(line.endswith(marks) for line in text.split("\n") if line.strip())

@@ -2,18 +2,17 @@
 
 In: a text and its words. Out: a verdict. Most rules set aside text that is not running English: menus,
 tables, code, lists. For documentation loosen `min_alphabetic_words`, for other languages give their
-stop words.
+stop words. Words of scripts written without spaces are single letters here and are left out of the mean word length.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from athanor.data.filters.verdict import KEPT, Verdict, percent, removed
-from athanor.data.filters.words import is_mark
 
-ELLIPSES = ("...", "…")
-BULLETS = ("•", "-")
+if TYPE_CHECKING:  # numba is slow to import, and configs are read without it
+    from athanor.data.filters.words import Hashes, Words
 
 
 @dataclass(frozen=True)
@@ -41,45 +40,46 @@ class GopherQuality:
     min_stop_words: int | None = 2
     """Fewest different stop words that must occur."""
     stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
-    """Frequent words of the language, in lower case."""
+    """Frequent words of the language, spelled as they must occur; each is one word of the split."""
 
 
-def judge(text: str, words: Sequence[str], rule: GopherQuality) -> Verdict:
-    """Whether `text` reads like running prose under `rule`."""
-    counts = Counter(words)
-    spoken = {word: count for word, count in counts.items() if not is_mark(word)}
-    num_spoken = sum(spoken.values())
-    if rule.min_words is not None and num_spoken < rule.min_words:
+def judge(words: "Words", rule: GopherQuality) -> Verdict:
+    """Whether a text reads like running prose under `rule`."""
+    from athanor.data.filters.tallies import tally_lines, tally_words
+
+    counts = tally_words(words, _stop_words(rule.stop_words))
+    if rule.min_words is not None and counts.spoken < rule.min_words:
         return removed(f"fewer than {rule.min_words} words")
-    if rule.max_words is not None and num_spoken > rule.max_words:
+    if rule.max_words is not None and counts.spoken > rule.max_words:
         return removed(f"more than {rule.max_words} words")
-    if not num_spoken:
+    if not counts.spoken:
         return removed("no words")
 
-    characters = sum(len(word) * count for word, count in spoken.items())
-    if rule.min_mean_word_length is not None and characters < rule.min_mean_word_length * num_spoken:
-        return removed(f"mean word length under {rule.min_mean_word_length:g}")
-    if rule.max_mean_word_length is not None and characters > rule.max_mean_word_length * num_spoken:
-        return removed(f"mean word length over {rule.max_mean_word_length:g}")
+    shortest, longest = rule.min_mean_word_length, rule.max_mean_word_length
+    if shortest is not None and counts.spelled_characters < shortest * counts.spelled:
+        return removed(f"mean word length under {shortest:g}")
+    if longest is not None and counts.spelled_characters > longest * counts.spelled:
+        return removed(f"mean word length over {longest:g}")
 
-    if rule.max_hashes_per_word is not None and text.count("#") > rule.max_hashes_per_word * len(words):
+    lines = tally_lines(words.points)
+    if rule.max_hashes_per_word is not None and lines.hashes > rule.max_hashes_per_word * len(words):
         return removed(f"more than {rule.max_hashes_per_word:g} hash signs per word")
-    ellipses = sum(map(text.count, ELLIPSES))
-    if rule.max_ellipses_per_word is not None and ellipses > rule.max_ellipses_per_word * len(words):
+    if rule.max_ellipses_per_word is not None and lines.ellipses > rule.max_ellipses_per_word * len(words):
         return removed(f"more than {rule.max_ellipses_per_word:g} ellipses per word")
-
-    lines = text.splitlines()
-    bullets = sum(line.lstrip().startswith(BULLETS) for line in lines)
-    if rule.max_bullet_lines is not None and bullets > rule.max_bullet_lines * len(lines):
+    if rule.max_bullet_lines is not None and lines.bullet_lines > rule.max_bullet_lines * lines.lines:
         return removed(f"more than {percent(rule.max_bullet_lines)} of lines begin with a bullet")
-    trailing = sum(line.rstrip().endswith(ELLIPSES) for line in lines)
-    if rule.max_ellipsis_lines is not None and trailing > rule.max_ellipsis_lines * len(lines):
+    if rule.max_ellipsis_lines is not None and lines.ellipsis_lines > rule.max_ellipsis_lines * lines.lines:
         return removed(f"more than {percent(rule.max_ellipsis_lines)} of lines end with an ellipsis")
 
-    if rule.min_alphabetic_words is not None:
-        alphabetic = sum(count for word, count in counts.items() if any(map(str.isalpha, word)))
-        if alphabetic < rule.min_alphabetic_words * len(words):
-            return removed(f"fewer than {percent(rule.min_alphabetic_words)} of words have a letter")
-    if rule.min_stop_words is not None and len(counts.keys() & set(rule.stop_words)) < rule.min_stop_words:
+    if rule.min_alphabetic_words is not None and counts.alphabetic < rule.min_alphabetic_words * len(words):
+        return removed(f"fewer than {percent(rule.min_alphabetic_words)} of words have a letter")
+    if rule.min_stop_words is not None and counts.stop_words < rule.min_stop_words:
         return removed(f"fewer than {rule.min_stop_words} different stop words")
     return KEPT
+
+
+@lru_cache(maxsize=8)
+def _stop_words(words: tuple[str, ...]) -> "Hashes":
+    from athanor.data.filters.tallies import hashed
+
+    return hashed(words)

@@ -5,11 +5,13 @@ paragraphs (the second copy counts, the first does not), of the most frequent 2-
 characters inside 5- to 10-grams that occurred before, counted without overlap.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from athanor.data.filters.verdict import KEPT, Verdict, percent, removed
+
+if TYPE_CHECKING:  # numba is slow to import, and configs are read without it
+    from athanor.data.filters.words import Words
 
 
 @dataclass(frozen=True)
@@ -44,56 +46,33 @@ class GopherRepetition:
     """Share of characters in runs of 10 words that occurred before."""
 
 
-def judge_lines(text: str, rule: GopherRepetition) -> Verdict:
-    """The verdict of the rules on paragraphs and lines, which need no words."""
-    size = len(text)
-    for units, pieces, max_share, max_characters in (
-        ("paragraphs", re.split(r"\n{2,}", text.strip()), rule.max_repeated_paragraphs,
+def judge(words: "Words", rule: GopherRepetition) -> Verdict:
+    """Whether a text repeats itself too much."""
+    from athanor.data.filters.repeats import first_bound_exceeded, repeated_lines, repeated_paragraphs
+
+    size = len(words.text)
+    for units, (pieces, repeated, characters), max_share, max_characters in (
+        ("paragraphs", repeated_paragraphs(words.points, words.text), rule.max_repeated_paragraphs,
          rule.max_repeated_paragraph_characters),
-        ("lines", re.split(r"\n+", text), rule.max_repeated_lines, rule.max_repeated_line_characters),
+        ("lines", repeated_lines(words.points), rule.max_repeated_lines, rule.max_repeated_line_characters),
     ):  # fmt: skip
-        repeated, characters = count_repeated(pieces)
-        if max_share is not None and repeated > max_share * len(pieces):
+        if max_share is not None and repeated / pieces > max_share:
             return removed(f"more than {percent(max_share)} of {units} repeated")
         if max_characters is not None and characters > max_characters * size:
             return removed(f"more than {percent(max_characters)} of characters in repeated {units}")
-    return KEPT
-
-
-def judge_ngrams(text: str, words: Sequence[str], rule: GopherRepetition) -> Verdict:
-    """The verdict of the rules on runs of words."""
-    from athanor.data.filters.ngrams import Ngrams  # numpy is slow to import, and configs are read without it
-
-    size = len(text)
-    ngrams = Ngrams(words)
-    for n, bound in ((2, rule.max_top_2gram), (3, rule.max_top_3gram), (4, rule.max_top_4gram)):
-        if bound is not None and ngrams.top_characters(n) > bound * size:
-            return removed(f"more than {percent(bound)} of characters in one {n}-gram")
-    for n, bound in (
-        (5, rule.max_repeated_5gram),
-        (6, rule.max_repeated_6gram),
-        (7, rule.max_repeated_7gram),
-        (8, rule.max_repeated_8gram),
-        (9, rule.max_repeated_9gram),
-        (10, rule.max_repeated_10gram),
-    ):
-        if bound is not None and ngrams.repeated_characters(n, more_than=bound * size) > bound * size:
-            return removed(f"more than {percent(bound)} of characters in repeated {n}-grams")
-    return KEPT
-
-
-def count_repeated(pieces: Sequence[str]) -> tuple[int, int]:
-    """How many of `pieces` occurred before, and their characters.
-
-    >>> count_repeated(["one", "two", "one", "one"])
-    (2, 6)
-    """
-    seen: set[str] = set()
-    repeated = characters = 0
-    for piece in pieces:
-        if piece in seen:
-            repeated += 1
-            characters += len(piece)
-        else:
-            seen.add(piece)
-    return repeated, characters
+    bounds = (
+        rule.max_top_2gram,
+        rule.max_top_3gram,
+        rule.max_top_4gram,
+        rule.max_repeated_5gram,
+        rule.max_repeated_6gram,
+        rule.max_repeated_7gram,
+        rule.max_repeated_8gram,
+        rule.max_repeated_9gram,
+        rule.max_repeated_10gram,
+    )
+    n = first_bound_exceeded(words, bounds, size)
+    if not n:
+        return KEPT
+    where = f"one {n}-gram" if n <= 4 else f"repeated {n}-grams"
+    return removed(f"more than {percent(bounds[n - 2] or 0.0)} of characters in {where}")

@@ -1,228 +1,465 @@
-"""The one word split and sentence count that all rules share.
+"""The word split that all rules share, computed once for each version of a text.
 
-In: a text. Out: its words, punctuation marks being words of their own. Decisions that others publish for
-these rules were made with spaCy's English tokenizer, so this split follows its rules and character classes
-(MIT licence): marks come off both ends, contractions part ("do", "n't"), addresses and abbreviations stay whole,
-hyphens between letters divide. Each different run of non-blank characters is divided once and remembered,
-which makes the split cheap on running text.
-Left out: languages written without spaces (a run of Chinese counts as one word).
+In: a text. Out: for each word where it begins and ends, a 64-bit number that is equal for equal words, and what it
+is (a mark, has a letter, ends a sentence). Nothing is made per word in Python.
+
+A run of characters between blanks is divided so: marks come off both ends, each a word of its own, a run of full
+stops being one mark; a full stop stays with initials (U.S.) and abbreviations (Mr.); contractions part ("do", "n't");
+addresses of pages and mail stay whole; inside, a hyphen, dash, slash or colon before a letter divides and is a word
+itself, as is the full stop of "end.Begin" and the comma of "one,two". In scripts written without spaces (Chinese,
+Japanese, Thai, Lao, Khmer, Burmese) every letter is a word. These choices follow spaCy's English tokenizer where it
+matters to the rules, since their bounds were found with its words; `compat: datatrove` uses that tokenizer itself.
 """
 
-import re
-import unicodedata
-from collections.abc import Iterator
-from functools import lru_cache
-from itertools import chain
+from dataclasses import dataclass
 
-LONGEST_DIVIDED = 1000
-"""A run of more characters than this is not language (data, keys) and counts as one word."""
+import numpy as np
+from numpy.typing import NDArray
 
-# Characters with the Unicode property Sentence_Terminal.
-SENTENCE_END = frozenset(
-    "!.?։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕᠃᠉᥄᥅᪨᪩᪪᪫᭎᭏᭚᭛᭞᭟᭽᭾᭿᰻᰼᱾᱿․‼‽⁇⁈⁉⳹⳺⳻⸮⸼⹓⹔⹠⹡。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫︒︕︖﹒﹖﹗！．？｡"
-    "𐩖𐩗𐽕𐽖𐽗𐽘𐽙𐾆𐾇𐾈𐾉𑁇𑁈𑂾𑂿𑃀𑃁𑅁𑅂𑅃𑇅𑇆𑇍𑇞𑇟𑈸𑈹𑈻𑈼𑊩𑏔𑏕𑑋𑑌𑗂𑗃𑗉𑗊𑗋𑗌𑗍𑗎𑗏𑗐𑗑𑗒𑗓𑗔𑗕𑗖𑗗𑙁𑙂𑜼𑜽𑜾𑥄𑥆𑩂𑩃𑪛𑪜𑱁𑱂𑻷𑻸𑽃𑽄𖩮𖩯𖫵𖬷𖬸𖭄𖵮𖵯𖺘𛲟𝪈"
+from athanor.core.compiled import kernel
+from athanor.data.filters.characters import (
+    ALONE,
+    BACK,
+    BEFORE_FULL_STOP,
+    BLANK,
+    CURRENCY,
+    DIGIT,
+    EXTENDS,
+    FRONT,
+    ICON,
+    LETTER,
+    PUNCTUATION,
+    QUOTE,
+    SENTENCE_END,
+    SYMBOL,
+    UPPER,
+    Table,
+    classes,
 )
 
-QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧"
-MARKS = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪" + QUOTES
-CURRENCY = "$£€¥฿₽﷼₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₴₵₶₷₸₹₺₻₼₾₿"
+Points = NDArray[np.uint32]
+Places = NDArray[np.int32]
+Hashes = NDArray[np.uint64]
+Flags = NDArray[np.uint8]
 
-_FRONT = frozenset(MARKS + CURRENCY + "§%=—–")
-_BACK = frozenset(MARKS + "—–")
-_BEFORE_FULL_STOP = frozenset(MARKS + "%²-+")
-_UNIT = re.compile(
-    r"(?<=[0-9])(?:[kcdµm]?m[²³]?|ha|nm|yd|in|ft|[kmµ]?g|t|lb|oz|m/s|km/h|kmh|mph|h?Pa|mbar"
-    r"|[mkgt]b|[MKGT]B|T|G|M|K|%|[кдсм]?м[²³]?|нм|к?г|мг|[кКмМгГтТ][бБ])$"
-)
-_LETTER = r"[^\W\d_]"
-_INNER = re.compile(
-    rf"\.\.+|…|(?<=[0-9])[+\-*^](?=[0-9-])|(?<={_LETTER}),(?={_LETTER})"
-    rf"|(?<=[^\W_])(?:---|--|——|-|–|—|~)(?={_LETTER})|(?<=[^\W_])[:<>=/](?={_LETTER})"
-    rf"|(?<=[{re.escape(QUOTES)}]|{_LETTER})\.(?=[{re.escape(QUOTES)}]|{_LETTER})"
-    r"|[¦©®°℀-℈℔№℗℞-℧↕-⇿⌀-⏿①-⓿─-➿⠀-⣿⬀-⯿\U0001f000-\U0001faff]"
-)
-_ADDRESS = re.compile(
-    r"(?:[\w+.\-]{2,}://)?(?:[^\s@]+@)?"
-    r"(?:(?:[A-Za-z0-9¡-\uffff](?:[A-Za-z0-9¡-\uffff_-]{0,62}[A-Za-z0-9¡-\uffff])?\.)+[^\W\dA-Z_]{2,63}"
-    r"|[1-9]\d{0,2}(?:\.\d{1,3}){3})(?::\d{2,5})?(?:[/?#]\S*)?"
+IS_MARK, HAS_LETTER, IS_PUNCTUATION, ENDS_SENTENCE, IS_ALONE = (1 << bit for bit in range(5))
+"""IS_MARK: nothing but punctuation, signs and control characters. IS_ALONE: a letter of a script without spaces."""
+
+HASH_START, HASH_PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, on code points
+HASH_MIX = 0xD6E8FEB86659FD93
+ABBREVIATIONS = (
+    "a.m. p.m. e.g. i.e. E.g. I.e. E.G. I.E. vs. v.s. Adm. Bros. co. Co. Corp. D.C. Dr. Gen. Gov. Inc. Jr. Ltd. Md."
+    " Messrs. Mo. Mont. Mr. Mrs. Ms. Ph.D. Prof. Rep. Rev. Sen. St. Jan. Feb. Mar. Apr. Jun. Jul. Aug. Sep. Sept. Oct."
+    " Nov. Dec. Ala. Ariz. Ark. Calif. Colo. Conn. Del. Fla. Ga. Ia. Id. Ill. Ind. Kan. Kans. Ky. La. Mass. Mich. Minn."
+    " Miss. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Okla. Ore. Pa. S.C. Tenn. Va. Wash. Wis."
 )
 
 
-def _whole_and_parted() -> dict[str, tuple[str, ...]]:
-    """Runs whose division no rule gives: abbreviations that keep their dot, and contractions."""
-    abbreviations = (
-        "'d 's ’s and/or a.m. p.m. e.g. i.e. E.g. I.e. E.G. I.E. vs. v.s. Adm. Bros. co. Co. Corp. D.C. Dr."
-        " Gen. Gov. Inc. Jr. Ltd. Md. Messrs. Mo. Mont. Mr. Mrs. Ms. Ph.D. Prof. Rep. Rev. Sen. St. Jan. Feb."
-        " Mar. Apr. Jun. Jul. Aug. Sep. Sept. Oct. Nov. Dec. Ala. Ariz. Ark. Calif. Colo. Conn. Del. Fla. Ga."
-        " Ia. Id. Ill. Ind. Kan. Kans. Ky. La. Mass. Mich. Minn. Miss. N.C. N.D. N.H. N.J. N.M. N.Y. Neb."
-        " Nebr. Nev. Okla. Ore. Pa. S.C. Tenn. Va. Wash. Wis."
-    )
-    table: dict[str, tuple[str, ...]] = {run: (run,) for run in abbreviations.split()}
-    endings = {
-        "i": "'m 'll 'd 've",
-        "you we they": "'ll 'd 've 're",
-        "he she it who what when where why how there that": "'ll 'd 's",
-        "who what when where why how": "'re 've",
-        "could might must should would": "'ve n't",
-        "ai are ca can did do does had has have is may need ought sha was were will wo": "n't",
-        "let": "'s",
-    }
-    for stems, tails in endings.items():
-        for stem in stems.split():
-            for start in (stem, stem.capitalize()):
-                for tail in tails.split():
-                    table[start + tail] = (start, tail)
-                    curly = tail.replace("'", "’")
-                    table[start + curly] = (start, curly)
-    for first, second in (("can", "not"), ("gon", "na"), ("got", "ta")):
-        table[first + second] = (first, second)
-        table[first.capitalize() + second] = (first.capitalize(), second)
-    return table
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of one version of a text, in order."""
+
+    text: str
+    points: Points
+    """The text's code points."""
+    starts: Places
+    """Where each word begins, in characters."""
+    ends: Places
+    hashes: Hashes
+    flags: Flags
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
 
-_KNOWN = _whole_and_parted()
-
-
-_INITIALS = frozenset("abcdefghijklmnopqrstuvwxyzäöüABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÜ")
+def words_of(text: str) -> Words:
+    """The words of `text`."""
+    points = code_points(text)
+    size = len(points)
+    starts, ends = np.empty(size, np.int32), np.empty(size, np.int32)
+    hashes, flags = np.empty(size, np.uint64), np.empty(size, np.uint8)
+    count = _split(points, classes(), _abbreviations(), starts, ends, hashes, flags)
+    return Words(text, points, starts[:count], ends[:count], hashes[:count], flags[:count])
 
 
 def split_words(text: str) -> list[str]:
-    """The words of `text`, in order.
+    """The words of `text` as texts, for looking at; rules use `words_of`.
 
     >>> split_words("Mr. Smith didn't pay $5 (see example.com/a-b).")
     ['Mr.', 'Smith', 'did', "n't", 'pay', '$', '5', '(', 'see', 'example.com/a-b', ')', '.']
     """
-    return list(chain.from_iterable(map(_divided, text.split())))
+    words = words_of(text)
+    return [text[start:end] for start, end in zip(words.starts.tolist(), words.ends.tolist(), strict=True)]
 
 
-def count_sentences(text: str) -> int:
-    """The number of sentences: one more begins at each word after a full stop, `?`, `!` or their like.
+def sentence_starts(words: Words) -> list[int]:
+    """Where sentences begin: with the text, and with the first word after marks that end one.
 
-    >>> count_sentences('He said "Stop!" and left. Mr. Smith stayed.')
-    3
+    >>> sentence_starts(words_of('He said "Stop!" and left. Mr. Smith stayed.'))
+    [0, 16, 26]
     """
-    sentences, ended = 0, True
-    for word in split_words(text):
-        if word in SENTENCE_END:
+    starts: list[int] = []
+    ended = True
+    for start, flag in zip(words.starts.tolist(), words.flags.tolist(), strict=True):
+        if flag & ENDS_SENTENCE:
             ended = True
-            sentences = max(sentences, 1)
-        elif ended and not (sentences and _is_punctuation(word)):
+            starts = starts or [start]
+        elif ended and not (starts and flag & IS_PUNCTUATION):
             ended = False
-            sentences += 1
-    return sentences
+            starts.append(start)
+    return starts
 
 
-@lru_cache(maxsize=1 << 17)
-def is_mark(word: str) -> bool:
-    """Whether every character of `word` is punctuation, a symbol or a control character."""
-    return all(unicodedata.category(character)[0] in "PSC" for character in word)
+def word_hash(word: str) -> int:
+    """The number that `word` has among `Words.hashes`."""
+    return int(_hash(code_points(word), 0, len(word)))
 
 
-def _is_punctuation(word: str) -> bool:
-    return all(unicodedata.category(character)[0] == "P" for character in word)
+def code_points(text: str) -> Points:
+    """The characters of `text` as numbers."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-@lru_cache(maxsize=1 << 17)
-def _divided(run: str) -> tuple[str, ...]:
-    """The words in one run of characters without blanks."""
-    if run.isalpha() and run not in _KNOWN:
-        return (run,)
-    if len(run) > LONGEST_DIVIDED:
-        return (run,)
-    front: list[str] = []
-    back: list[str] = []
-    while run and not _is_known(run):
-        start = _front_length(run)
-        if start and _is_known(run[start:]):
-            front.append(run[:start])
-            run = run[start:]
-            break
-        end = _back_length(run[start:]) if start < len(run) else 0
-        if not start and not end:
-            break
-        if end and _is_known(run[: len(run) - end]):
-            back.append(run[len(run) - end :])
-            run = run[: len(run) - end]
-            break
-        if start:
-            front.append(run[:start])
-        if end:
-            back.append(run[len(run) - end :])
-        run = run[start : len(run) - end]
-    return (*front, *_middle(run), *reversed(back))
+def _abbreviations() -> Hashes:
+    global _known
+    if _known is None:
+        _known = np.unique(np.array([word_hash(word) for word in ABBREVIATIONS.split()], np.uint64))
+    return _known
 
 
-def _is_known(run: str) -> bool:
-    return run in _KNOWN or (len(run) == 2 and run[1] == "." and run[0] in _INITIALS)
+_known: Hashes | None = None
 
 
-def _front_length(run: str) -> int:
-    first = run[0]
-    if run.startswith(".."):
-        return len(run) - len(run.lstrip("."))
-    if run[:3] in ("US$",) or run[:2] in ("C$", "A$"):
-        return run.index("$") + 1
-    if first in _FRONT or (first == "+" and not run[1:2].isdigit()) or _is_icon(first):
+@kernel
+def _hash(points: Points, start: int, end: int) -> np.uint64:
+    value = np.uint64(HASH_START)
+    for i in range(start, end):
+        value = (value ^ np.uint64(points[i])) * np.uint64(HASH_PRIME)
+    value = (value ^ (value >> np.uint64(32))) * np.uint64(HASH_MIX)
+    return np.uint64(value ^ (value >> np.uint64(29)))
+
+
+@kernel
+def _split(
+    points: Points, table: Table, known: Hashes, starts: Places, ends: Places, hashes: Hashes, flags: Flags
+) -> int:
+    """Fill the arrays, which have room for a word per character; returns the number of words."""
+    count = 0
+    cuts = np.empty(64, np.int64)  # where the marks that came off the back of a run begin, the last one first
+    n = len(points)
+    i = 0
+    while i < n:
+        bits = table[points[i]]
+        if bits & BLANK:
+            i += 1
+            continue
+        start = i
+        all_bits = bits
+        plain = bits & LETTER
+        while i < n:
+            bits = table[points[i]]
+            if bits & BLANK:
+                break
+            all_bits |= bits
+            plain &= bits
+            i += 1
+        if plain and not all_bits & ALONE:
+            count = _put(points, table, start, i, starts, ends, hashes, flags, count)
+            continue
+        end = i
+        while start < end:
+            length = _front_length(points, table, start, end)
+            if not length or (end - start > 1 and _is_known(points, known, start, end)):
+                break
+            count = _put(points, table, start, start + length, starts, ends, hashes, flags, count)
+            start += length
+        num_cuts = 0
+        last = end
+        while start < last:
+            if points[last - 1] == 46 and _is_known(points, known, start, last):
+                break
+            length = _back_length(points, table, start, last)
+            if not length:
+                break
+            if num_cuts == len(cuts):
+                cuts = _longer(cuts)
+            last -= length
+            cuts[num_cuts] = last
+            num_cuts += 1
+        if start < last:
+            count = _put_middle(points, table, known, start, last, starts, ends, hashes, flags, count)
+        for cut in range(num_cuts - 1, -1, -1):
+            until = cuts[cut - 1] if cut else end
+            count = _put(points, table, cuts[cut], until, starts, ends, hashes, flags, count)
+    return count
+
+
+@kernel
+def _longer(cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    longer = np.empty(2 * len(cuts), np.int64)
+    longer[: len(cuts)] = cuts
+    return longer
+
+
+@kernel
+def _put(
+    points: Points,
+    table: Table,
+    start: int,
+    end: int,
+    starts: Places,
+    ends: Places,
+    hashes: Hashes,
+    flags: Flags,
+    count: int,
+) -> int:
+    """Note the word from `start` to `end`; returns the new number of words."""
+    value = np.uint64(HASH_START)
+    any_bits = 0
+    all_bits = SYMBOL | PUNCTUATION | ALONE | SENTENCE_END
+    for i in range(start, end):
+        point = points[i]
+        bits = table[point]
+        any_bits |= bits
+        all_bits &= bits
+        value = (value ^ np.uint64(point)) * np.uint64(HASH_PRIME)
+    value = (value ^ (value >> np.uint64(32))) * np.uint64(HASH_MIX)
+    starts[count] = start
+    ends[count] = end
+    hashes[count] = value ^ (value >> np.uint64(29))
+    flag = 0
+    if all_bits & SYMBOL:
+        flag |= IS_MARK
+    if any_bits & LETTER:
+        flag |= HAS_LETTER
+    if all_bits & PUNCTUATION:
+        flag |= IS_PUNCTUATION
+    if all_bits & SENTENCE_END and end - start == 1:
+        flag |= ENDS_SENTENCE
+    if all_bits & ALONE:
+        flag |= IS_ALONE
+    flags[count] = flag
+    return count + 1
+
+
+@kernel
+def _put_apart(
+    points: Points,
+    table: Table,
+    start: int,
+    end: int,
+    starts: Places,
+    ends: Places,
+    hashes: Hashes,
+    flags: Flags,
+    count: int,
+) -> int:
+    """Note a word, or several where letters of a script without spaces stand in it: one for each, marks with it."""
+    first = start
+    for i in range(start, end):
+        if table[points[i]] & ALONE:
+            if first < i:
+                count = _put(points, table, first, i, starts, ends, hashes, flags, count)
+            after = i + 1
+            while after < end and table[points[after]] & EXTENDS:
+                after += 1
+            count = _put(points, table, i, after, starts, ends, hashes, flags, count)
+            first = after
+    if first < end:
+        count = _put(points, table, first, end, starts, ends, hashes, flags, count)
+    return count
+
+
+@kernel
+def _is_known(points: Points, known: Hashes, start: int, end: int) -> bool:
+    """Whether the run is a letter with a full stop, or an abbreviation."""
+    if end - start > 7 or points[end - 1] != 46:
+        return False
+    value = _hash(points, start, end)
+    place = np.searchsorted(known, value)
+    return bool(place < len(known) and known[place] == value)
+
+
+@kernel
+def _front_length(points: Points, table: Table, start: int, end: int) -> int:
+    """How many characters come off the front as a word; 0 for none."""
+    first = points[start]
+    if first == 46 and start + 1 < end and points[start + 1] == 46:
+        length = 2
+        while start + length < end and points[start + length] == 46:
+            length += 1
+        return length
+    if table[first] & (FRONT | ICON):
+        return 1
+    if first == 43 and not (start + 1 < end and table[points[start + 1]] & DIGIT):
         return 1
     return 0
 
 
-def _back_length(run: str) -> int:
-    last, before = run[-1], run[-2:-1]
-    if run.endswith(".."):
-        return len(run) - len(run.rstrip("."))
-    if run[-2:] in ("'s", "'S", "’s", "’S"):
-        return 2
-    if last in _BACK or _is_icon(last):
+@kernel
+def _back_length(points: Points, table: Table, start: int, end: int) -> int:
+    """How many characters come off the back as a word; 0 for none."""
+    size = end - start
+    last = points[end - 1]
+    before = points[end - 2] if size > 1 else np.uint32(32)
+    bits = table[before]
+    if last == 46:
+        if before == 46:
+            length = 2
+            while length < size and points[end - length - 1] == 46:
+                length += 1
+            return length
+        if bits & BEFORE_FULL_STOP or bits & DIGIT or (bits & LETTER and not bits & UPPER and size > 2):
+            return 1
+        if size > 2 and bits & UPPER and table[points[end - 3]] & UPPER:
+            return 1
+        if bits & (ALONE | EXTENDS):
+            return 1
+        return 0
+    if table[last] & (BACK | ICON):
         return 1
-    if before:
-        if last == "." and (_is_lower(before) or before in _BEFORE_FULL_STOP or before in "0123456789"):
-            return 1
-        if last == "." and len(run) > 2 and _is_upper(before) and _is_upper(run[-3]):
-            return 1
-        if before in "0123456789" and (last == "+" or last in CURRENCY):
-            return 1
-        unit = _UNIT.search(run, max(0, len(run) - 6))
-        return len(unit.group()) if unit else 0
+    if size > 1 and bits & DIGIT and (last == 43 or last == 37 or table[last] & CURRENCY):
+        return 1
+    return _contraction(points, table, start, end)
+
+
+@kernel
+def _contraction(points: Points, table: Table, start: int, end: int) -> int:
+    """Length of 's, 'm, 'd, 'll, 're, 've or n't at the end of a word; 0 for none."""
+    size = end - start
+    last = points[end - 1] | 32  # in lower case
+    if size > 2 and _is_apostrophe(points[end - 2]):
+        if last == 115 or last == 109 or last == 100:
+            return 2
+        if last == 116 and size > 3 and points[end - 3] | 32 == 110:
+            return 3
+    if size > 3 and _is_apostrophe(points[end - 3]):
+        before = points[end - 2] | 32
+        if (last == 108 and before == 108) or (last == 101 and (before == 114 or before == 118)):
+            return 3
     return 0
 
 
-def _middle(run: str) -> Iterator[str]:
-    """What is left of a run without its outer marks: a known word, an address, or parts between inner marks."""
-    if run in _KNOWN:
-        yield from _KNOWN[run]
-        return
-    if not run or run.isalnum() or _is_known(run) or _ADDRESS.fullmatch(run):
-        if run:
-            yield run
-        return
-    start = 0
-    for mark in _INNER.finditer(run):
-        at = mark.start()
-        if mark.group() == "." and not _divides(run[at - 1], run[at + 1]):
+@kernel
+def _is_apostrophe(point: int) -> bool:
+    return point == 39 or point == 0x2019
+
+
+@kernel
+def _put_middle(
+    points: Points,
+    table: Table,
+    known: Hashes,
+    start: int,
+    end: int,
+    starts: Places,
+    ends: Places,
+    hashes: Hashes,
+    flags: Flags,
+    count: int,
+) -> int:
+    """Note what is left of a run without its outer marks: an address whole, else parts between inner marks."""
+    plain = True
+    for i in range(start, end):
+        plain &= table[points[i]] & (LETTER | DIGIT | EXTENDS) != 0
+    if plain or _is_known(points, known, start, end) or _is_address(points, table, start, end):
+        return _put_apart(points, table, start, end, starts, ends, hashes, flags, count)
+    first = start
+    i = start + 1
+    while i < end:
+        length = _inner_length(points, table, i, end)
+        if not length:
+            i += 1
             continue
-        if at == 0:
-            continue
-        if at > start:
-            yield run[start:at]
-        yield mark.group()
-        start = mark.end()
-    if start < len(run):
-        yield run[start:]
+        if first < i:
+            count = _put_apart(points, table, first, i, starts, ends, hashes, flags, count)
+        count = _put(points, table, i, i + length, starts, ends, hashes, flags, count)
+        i += length
+        first = i
+    if first < end:
+        count = _put_apart(points, table, first, end, starts, ends, hashes, flags, count)
+    return count
 
 
-def _divides(before: str, after: str) -> bool:
-    """Whether a full stop between these two ends a sentence whose blank is missing ("end.Begin")."""
-    return (not before.isupper()) and (not after.islower())
+@kernel
+def _inner_length(points: Points, table: Table, at: int, end: int) -> int:
+    """How many characters at `at`, inside a run, divide it; 0 for none."""
+    point = points[at]
+    here = table[point]
+    if here & (LETTER | DIGIT):
+        return 0
+    if here & ICON or point == 0x2026:
+        return 1
+    length = 1
+    if point == 46 or point == 45 or point == 0x2014:  # runs of full stops, hyphens and dashes
+        while at + length < end and points[at + length] == point:
+            length += 1
+    if point == 46 and length > 1:
+        return length
+    if at + length >= end:
+        return 0
+    before, after = table[points[at - 1]], table[points[at + length]]
+    if point == 46:
+        ends_word = (before & LETTER and not before & UPPER) or before & QUOTE
+        begins_word = (after & LETTER and (after & (UPPER | ALONE))) or after & QUOTE
+        return 1 if ends_word and begins_word else 0
+    if length == 1 and before & DIGIT and (after & DIGIT or points[at + 1] == 45):
+        return 1 if point == 43 or point == 45 or point == 42 or point == 94 else 0
+    if not after & LETTER or not before & (LETTER | DIGIT):
+        return 0
+    if point == 44:
+        return 1 if before & LETTER else 0
+    if point == 45 or point == 0x2013 or point == 0x2014 or point == 126:
+        return length if length <= 3 else 0
+    if point == 58 or point == 60 or point == 62 or point == 61 or point == 47:
+        return 1
+    return 0
 
 
-def _is_lower(character: str) -> bool:
-    return character.isalpha() and not character.isupper()
-
-
-def _is_upper(character: str) -> bool:
-    return character.isalpha() and not character.islower()
-
-
-def _is_icon(character: str) -> bool:
-    return character > "\x7f" and unicodedata.category(character) == "So"
+@kernel
+def _is_address(points: Points, table: Table, start: int, end: int) -> bool:
+    """Whether the run names a page or a mailbox: scheme://, user@, a host with a top-level domain or four numbers."""
+    host = start
+    for i in range(start, end - 2):
+        if points[i] == 47:
+            break
+        if i - start >= 2 and points[i] == 58 and points[i + 1] == 47 and points[i + 2] == 47:
+            host = i + 3
+            break
+    for i in range(host + 1, end):
+        if points[i] == 47:
+            break
+        if points[i] == 64:
+            host = i + 1
+    label = host
+    num_labels = 0
+    letters = digits = 0
+    i = host
+    while i < end:
+        point = points[i]
+        bits = table[point]
+        if bits & LETTER:
+            letters += 1
+            if bits & UPPER:
+                letters += 1 << 20  # too many for a top-level domain
+        elif bits & DIGIT:
+            digits += 1
+        elif point == 46:
+            if i == label:
+                return False
+            num_labels += 1
+            label = i + 1
+            letters = digits = 0
+        elif point != 45 and point != 95 and not bits & EXTENDS:
+            break
+        i += 1
+    size = i - label
+    is_domain = num_labels > 0 and 2 <= size <= 63 and letters == size
+    is_numeric = num_labels == 3 and digits == size and 0 < size <= 3
+    if not is_domain and not is_numeric:
+        return False
+    if i < end and points[i] == 58:
+        i += 1
+        while i < end and table[points[i]] & DIGIT:
+            i += 1
+    return i == end or points[i] == 47 or points[i] == 63 or points[i] == 35
