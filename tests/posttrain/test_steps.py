@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from athanor.core.artifact import read_jsonl
 from athanor.core.config import to_dict
 from athanor.core.tracker import read_metrics
 from athanor.model import convert
-from athanor.posttrain import compare, dpo, ppo, preferences, reward_model, sft
-from athanor.posttrain.config import Compare, Dpo, Ppo, Preferences, RewardModel, Sft
+from athanor.posttrain import compare, dpo, grpo, ppo, preferences, reward_model, sft
+from athanor.posttrain.config import Compare, Dpo, Grpo, Ppo, Preferences, RewardModel, Sft
 from athanor.train import checkpoint
 
 from .conftest import folder_bytes
@@ -31,6 +32,7 @@ PREFERENCES = Preferences(
 REWARD = RewardModel(num_steps=6, batch_size=4, max_epochs=10)
 DPO = Dpo(num_steps=6, batch_size=4, max_epochs=10, num_checkpoints=2, lr_peak=1e-3)
 PPO = Ppo(num_updates=4, batch_size=4, max_new_tokens=10, num_checkpoints=2, lr_peak=1e-3, max_policy_kl=None)
+GRPO = Grpo(num_updates=4, num_prompts=2, group_size=2, max_new_tokens=10, num_checkpoints=2, num_epochs=2)
 
 
 class Killed(Exception):
@@ -182,6 +184,7 @@ STEPS: dict[str, tuple[Any, Any, dict[str, str]]] = {
     "reward_model": (reward_model, REWARD, {"model": "sft"}),
     "dpo": (dpo, DPO, {"model": "sft"}),
     "ppo": (ppo, PPO, {"model": "sft"}),
+    "grpo": (grpo, GRPO, {"model": "sft"}),
     "ppo_own_critic": (
         ppo,
         replace(PPO, value_network="own", kl_target=0.1, kl_estimator="k3", whiten_rewards=True),
@@ -269,6 +272,30 @@ def test_a_reward_of_ending_teaches_to_end(made: dict[str, Path], tmp_path: Path
     metrics = ppo.run(config, inputs, tmp_path)
     assert metrics["first_update"]["ends"] < 0.3
     assert metrics["ends"] > 0.6
+
+
+@pytest.mark.parametrize("settings", [{}, {"baseline": "rloo", "scale_advantages": False, "loss_mean": "sequence"}])
+def test_groups_learn_to_end_too(made: dict[str, Path], tmp_path: Path, settings: dict[str, Any]) -> None:
+    """GRPO's whole chain has the right signs."""
+    config = replace(
+        GRPO, num_updates=30, num_prompts=4, group_size=4, missing_end_penalty=5.0, lr_peak=5e-3, max_new_tokens=8
+    )
+    inputs = {"model": made["base"], "reward_model": made["reward_model"], "conversations": made["conversations"]}
+    metrics = grpo.run(replace(config, kl_coefficient=0.0, **settings), inputs, tmp_path)
+    assert metrics["first_update"]["ends"] < 0.3
+    assert metrics["ends"] > 0.6
+    assert metrics["sampler_gap"] < 1e-4
+
+
+def test_a_reward_that_is_no_number_stops_the_step(made: dict[str, Path], tmp_path: Path) -> None:
+    """Training on NaN would destroy the policy without a word."""
+    broken = tmp_path / "reward_model"
+    shutil.copytree(made["reward_model"], broken)
+    trunk, score = convert.load_scorer(broken)
+    convert.save_scorer(trunk, torch.full_like(score, float("nan")), broken)
+    inputs = {"model": made["sft"], "reward_model": broken, "conversations": made["conversations"]}
+    with pytest.raises(ValueError, match="not a finite number"):
+        grpo.run(GRPO, inputs, tmp_path / "out")
 
 
 def test_an_adaptive_coefficient_falls_while_the_kl_is_below_its_target(made: dict[str, Path], tmp_path: Path) -> None:

@@ -271,6 +271,14 @@ STAGES: tuple[Stage, ...] = (
                 headline=("reward", "kl"),
             ),
             Kind(
+                "posttrain.grpo",
+                "Optimise against a reward model, answers to a prompt judged by each other (GRPO, RLOO).",
+                "athanor.posttrain.config:Grpo",
+                "athanor.posttrain.grpo:run",
+                inputs=("model", "reward_model", "conversations"),
+                headline=("score", "kl"),
+            ),
+            Kind(
                 "posttrain.compare",
                 "Draw reward against KL for several policies on the same prompts.",
                 "athanor.posttrain.config:Compare",

@@ -9,9 +9,12 @@ over the tokens of the completions only: padding never counts.
 import torch
 from torch import Tensor
 
-# B episodes, T tokens of a completion, padded on the right
+from athanor.posttrain.config import GroupBaseline
+
+# B episodes, P prompts, G answers to each prompt, T tokens of a completion padded on the right
 
 VARIANCE_FLOOR = 1e-8
+DEVIATION_FLOOR = 1e-4
 
 
 def token_rewards(scores_B: Tensor, score_positions_B: Tensor, kl_BT: Tensor, kl_coefficient: float) -> Tensor:
@@ -37,6 +40,24 @@ def advantages_and_returns(
         running_B = errors_BT[:, t] + discount * gae_lambda * running_B
         advantages_BT[:, t] = running_B
     return advantages_BT, advantages_BT + values_BT
+
+
+def group_advantages(scores_PG: Tensor, baseline: GroupBaseline, scale: bool) -> Tensor:
+    """Advantage of each of the G answers to a prompt against the others, no value function needed.
+
+    group: minus the mean of the group (GRPO, Shao et al. 2024); rloo: minus the mean of the other answers (Ahmadian
+    et al. 2024). `scale` divides by the group's deviation, which weighs prompts on which answers differ little more;
+    Liu et al. (2025) leave it out. Raises ValueError for groups of one, which have nothing to be compared with.
+    """
+    size = scores_PG.shape[1]
+    if size < 2:
+        raise ValueError(f"groups of {size}: an answer needs another one to the same prompt to be compared with")
+    advantages_PG = scores_PG - scores_PG.mean(1, keepdim=True)
+    if baseline == "rloo":
+        advantages_PG = advantages_PG * (size / (size - 1))
+    if scale:
+        advantages_PG = advantages_PG / (scores_PG.std(1, keepdim=True) + DEVIATION_FLOOR)
+    return advantages_PG
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from athanor.posttrain.advantages import masked_mean
-from athanor.posttrain.config import LOSSES_WITH_LABEL_SMOOTHING, LOSSES_WITH_LENGTHS, SIMPO_MARGIN, PreferenceLoss
+from athanor.posttrain.config import (
+    LOSSES_WITH_LABEL_SMOOTHING,
+    LOSSES_WITH_LENGTHS,
+    SIMPO_MARGIN,
+    LossMean,
+    PreferenceLoss,
+)
+from athanor.posttrain.kl import kl_estimate
 
 # P pairs, B episodes, T tokens of a completion
 
@@ -81,6 +88,44 @@ def policy_loss(new_BT: Tensor, old_BT: Tensor, advantages_BT: Tensor, mask_BT: 
     ratio_BT = torch.exp(torch.where(mask_BT, new_BT - old_BT, 0.0))
     plain_BT, clipped_BT = -advantages_BT * ratio_BT, -advantages_BT * ratio_BT.clamp(1.0 - clip, 1.0 + clip)
     return masked_mean(torch.maximum(plain_BT, clipped_BT), mask_BT)
+
+
+def group_policy_loss(
+    new_BT: Tensor,
+    old_BT: Tensor,
+    reference_BT: Tensor,
+    advantages_B: Tensor,
+    *,
+    clip: float,
+    clip_high: float,
+    kl_coefficient: float,
+) -> Tensor:
+    """GRPO's loss of every token [B, T]: the clipped surrogate plus the k3 estimate of KL to the reference.
+
+    Shao et al. (2024), equation 3; `clip_high` bounds the ratio above (Yu et al. 2025, clip-higher).
+    """
+    ratio_BT = torch.exp(new_BT - old_BT)
+    bounded_BT = ratio_BT.clamp(1.0 - clip, 1.0 + clip_high)
+    surrogate_BT = torch.minimum(ratio_BT * advantages_B[:, None], bounded_BT * advantages_B[:, None])
+    if not kl_coefficient:
+        return -surrogate_BT
+    return kl_coefficient * kl_estimate(new_BT, reference_BT, "k3") - surrogate_BT
+
+
+def token_weights(
+    lengths_B: Tensor, mask_BT: Tensor, mean: LossMean, num_episodes: int, num_tokens: int, longest: int
+) -> Tensor:
+    """Weights [B, T] that make a batch's loss a mean, for a part of it.
+
+    token: every token of the batch counts the same (`num_tokens` in all); sequence: every one of the `num_episodes`
+    answers does, whatever its length (GRPO as published); constant: tokens are divided by the `longest` an answer can
+    be (Liu et al. 2025), so that long wrong answers are not favoured.
+    """
+    if mean == "token":
+        return mask_BT / num_tokens
+    if mean == "sequence":
+        return mask_BT / (lengths_B[:, None] * num_episodes)
+    return mask_BT / (num_episodes * longest)
 
 
 def value_loss(new_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor, clip: float) -> Tensor:

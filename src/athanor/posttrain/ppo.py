@@ -16,15 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from athanor.core import console
-from athanor.core.artifact import WORK
-from athanor.core.tracker import Tracker, read_metrics
+from athanor.core.tracker import read_metrics
 from athanor.evaluation.answers import question
 from athanor.model.transformer import Transformer
 from athanor.posttrain import losses
@@ -35,11 +33,11 @@ from athanor.posttrain.advantages import (
     token_rewards,
     whiten,
 )
-from athanor.posttrain.config import Ppo
+from athanor.posttrain.config import Grpo, Ppo
 from athanor.posttrain.flat import completion_hidden_states, device_of, log_probabilities, padded
 from athanor.posttrain.kl import adapted_kl_coefficient, kl_estimate
 from athanor.posttrain.messages import batch_of, micro_batches, read_rows
-from athanor.posttrain.model_folder import checkpoint_steps, load_policy, load_reward_model, save_policy
+from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
 from athanor.posttrain.rollout import (
     Critic,
     Episode,
@@ -50,9 +48,9 @@ from athanor.posttrain.rollout import (
     token_numbers,
 )
 from athanor.posttrain.splits import hashed
+from athanor.posttrain.updates import TrainingState, run_updates
 from athanor.tokenizer.chat_template import encode_prompt
 from athanor.tokenizer.tokenizer import Tokenizer
-from athanor.train import checkpoint
 from athanor.train.config import AdamW, Schedule
 from athanor.train.gradients import Share, add_gradients
 from athanor.train.optim import Optimizer, clip_gradients
@@ -67,45 +65,18 @@ RECENT = 0.2  # share of the updates, at the end, over which the step's metrics 
 
 
 @dataclass
-class State:
-    """All that one update passes to the next."""
+class State(TrainingState):
+    """What PPO passes on: policy and critic, the KL coefficient, and the scale of the scores."""
 
-    policy: Transformer
-    critic: Critic
-    optimizers: dict[str, Optimizer]
-    kl_coefficient: float
-    score_mean: float = 0.0
-    score_deviation: float = 1.0
+    @property
+    def policy(self) -> Transformer:
+        """The model that is trained."""
+        return cast(Transformer, self.modules["policy"])
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights and optimizer states by name."""
-        found: dict[str, Tensor] = {f"model/policy/{name}": p for name, p in self.policy.named_parameters()}
-        found |= {f"model/critic/{name}": p for name, p in self.critic.named_parameters()}
-        for kind, optimizer in self.optimizers.items():
-            found |= {f"optimizer/{kind}/{name}": tensor for name, tensor in optimizer.state().items()}
-        return found
-
-    def values(self) -> dict[str, float]:
-        """The plain numbers."""
-        return {
-            "kl_coefficient": self.kl_coefficient,
-            "score_mean": self.score_mean,
-            "score_deviation": self.score_deviation,
-        }
-
-    def load(self, found: checkpoint.Checkpoint) -> None:
-        """Continue from a checkpoint."""
-        with torch.no_grad():
-            for kind, module in (("policy", self.policy), ("critic", self.critic)):
-                for name, parameter in module.named_parameters():
-                    parameter.copy_(found.tensors[f"model/{kind}/{name}"])
-        for kind, optimizer in self.optimizers.items():
-            prefix = f"optimizer/{kind}/"
-            optimizer.load_state(
-                {name.removeprefix(prefix): t for name, t in found.tensors.items() if name.startswith(prefix)}
-            )
-        for name, value in found.values.items():
-            setattr(self, name, value)
+    @property
+    def critic(self) -> Critic:
+        """What predicts returns."""
+        return cast(Critic, self.modules["critic"])
 
 
 @dataclass(frozen=True)
@@ -126,43 +97,21 @@ def run(config: Ppo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     reward_model = load_reward_model(inputs["reward_model"])
     prompts, too_long = read_prompts(inputs["conversations"] / PROMPTS, tokenizer, policy.config.context_length)
     state = begin(config, policy, inputs["model"])
-    found = checkpoint.load_latest(out / WORK / "checkpoints")
-    done = 0
-    if found is not None:
-        state.load(found)
-        done = found.step
-        console.say(f"  ppo: continuing after update {done} of {config.num_updates}")
-    kept_updates = checkpoint_steps(config.num_updates, config.num_checkpoints)
-    saved = time.monotonic()
-    with (
-        Tracker(out, resume_step=done if done else -1) as tracker,
-        console.progress("ppo", config.num_updates, "updates") as shown,
-    ):
-        shown.update(done)
-        for update in range(done, config.num_updates):
-            chosen = batch_of(update, len(prompts), config.batch_size, config.seed)
-            numbers = one_update(
-                config, state, reference, reward_model, tokenizer, [prompts[i] for i in chosen], update
-            )
-            tracker.log(update + 1, **numbers)
-            if update + 1 in kept_updates:
-                save_policy(policy, inputs["model"], out / "checkpoints" / str(update + 1))
-            if update + 1 == config.num_updates or time.monotonic() - saved >= config.checkpoint_seconds:
-                checkpoint.save(out / WORK / "checkpoints", update + 1, state.tensors(), state.values())
-                saved = time.monotonic()
-            shown.update(update + 1)
-            shown.note(f"score {numbers['score']:.2f}, kl {numbers['kl']:.2f}")
+
+    def update(number: int) -> dict[str, float]:
+        chosen = batch_of(number, len(prompts), config.batch_size, config.seed)
+        return one_update(config, state, reference, reward_model, tokenizer, [prompts[i] for i in chosen], number)
+
+    kept = run_updates(config, state, update, lambda folder: save_policy(policy, inputs["model"], folder), out, "ppo")
     save_policy(policy, inputs["model"], out)
     return {
         "prompts": len(prompts),
         "prompts_too_long": too_long,
         "updates": config.num_updates,
         "episodes": config.num_updates * config.batch_size,
-        "checkpoints": [*kept_updates, config.num_updates],
-        "kl_coefficient": state.kl_coefficient,
-        "score_mean": state.score_mean,
-        "score_deviation": state.score_deviation,
-        **_summary(read_metrics(out), config.num_updates),
+        "checkpoints": kept,
+        **state.numbers,
+        **summary(read_metrics(out), config.num_updates),
     }
 
 
@@ -171,15 +120,14 @@ def begin(config: Ppo, policy: Transformer, folder: Path) -> State:
     trunk = load_policy(folder, config.precision, config.threads)[0] if config.value_network == "own" else None
     critic = Critic(policy.config.d_model, trunk, device_of(policy))
     return State(
-        policy,
-        critic,
+        {"policy": policy, "critic": critic},
         {
             "policy": Optimizer(policy, AdamW(lr_peak=config.lr_peak, weight_decay=0.0), None),
             "critic": Optimizer(
                 critic, AdamW(lr_peak=config.lr_peak, head_lr_peak=config.value_lr_peak, weight_decay=0.0), None
             ),
         },
-        config.kl_coefficient,
+        {"kl_coefficient": config.kl_coefficient, "score_mean": 0.0, "score_deviation": 1.0},
     )
 
 
@@ -199,13 +147,15 @@ def one_update(
     sampled = time.monotonic()
     scores_B = scores_of(reward_model, tokenizer, episodes, config.micro_batch_tokens)
     if update == 0:
-        state.score_mean = float(scores_B.mean())
-        state.score_deviation = max(float(scores_B.std(correction=0)), 1e-6)
+        state.numbers["score_mean"] = float(scores_B.mean())
+        state.numbers["score_deviation"] = max(float(scores_B.std(correction=0)), 1e-6)
     batch, reported = learnable(config, state, reference, episodes, scores_B)
     learned = learn(config, state, batch, update)
     if config.kl_target is not None:
         gain = len(episodes) / (config.kl_horizon or DEFAULT_HORIZON)
-        state.kl_coefficient = adapted_kl_coefficient(state.kl_coefficient, reported["kl"], config.kl_target, gain)
+        state.numbers["kl_coefficient"] = adapted_kl_coefficient(
+            state.numbers["kl_coefficient"], reported["kl"], config.kl_target, gain
+        )
     num_tokens = sum(len(episode.completion) for episode in episodes)
     return {
         **reported,
@@ -222,10 +172,12 @@ def learnable(
     numbers = token_numbers(state.policy, reference, state.critic, episodes, config.micro_batch_tokens)
     mask_BT = numbers.mask_BT
     ended_B = torch.tensor([episode.ended for episode in episodes])
-    normal_B = (scores_B - state.score_mean) / state.score_deviation - config.missing_end_penalty * (~ended_B).float()
+    normal_B = (scores_B - state.numbers["score_mean"]) / state.numbers[
+        "score_deviation"
+    ] - config.missing_end_penalty * (~ended_B).float()
     normal_B = normal_B.to(mask_BT.device)
     kl_BT = kl_estimate(numbers.log_probabilities_BT, numbers.reference_BT, config.kl_estimator)  # 0 in padding
-    rewards_BT = token_rewards(normal_B, mask_BT.sum(1) - 1, kl_BT, state.kl_coefficient)
+    rewards_BT = token_rewards(normal_B, mask_BT.sum(1) - 1, kl_BT, state.numbers["kl_coefficient"])
     reward = float(rewards_BT.sum(1).mean())
     if config.whiten_rewards:
         rewards_BT = whiten(rewards_BT, mask_BT, shift_mean=False)
@@ -238,7 +190,7 @@ def learnable(
         "normalised_score": float(normal_B.mean()),
         "reward": reward,
         "kl": float(kl_BT.sum(1).mean()),
-        "kl_coefficient": state.kl_coefficient,
+        "kl_coefficient": state.numbers["kl_coefficient"],
         "entropy": numbers.entropy,
         "length": fmean(len(episode.completion) for episode in episodes),
         "ends": float(ended_B.float().mean()),
@@ -251,9 +203,9 @@ def learn(config: Ppo, state: State, batch: Batch, update: int) -> dict[str, flo
     """The clipped steps on one batch of episodes; means of their numbers."""
     schedule = Schedule(warmup_share=config.warmup_share, decay_share=config.decay_share, floor=LR_FLOOR)
     lr_share = rate(update, config.num_updates, schedule)
-    parameters = [p for m in (state.policy, state.critic) for p in m.parameters() if p.requires_grad]
+    parameters = state.parameters
     logged: list[dict[str, float]] = []
-    for rows in _minibatches(config, len(batch.episodes), update):
+    for rows in minibatches(config, len(batch.episodes), update):
         numbers = _add_gradients(config, state, batch, rows, parameters)
         if config.max_policy_kl is not None and numbers["policy_kl"] > config.max_policy_kl:
             for parameter in parameters:
@@ -267,7 +219,7 @@ def learn(config: Ppo, state: State, batch: Batch, update: int) -> dict[str, flo
     return {**means, "optimizer_steps": len(logged), "learning_rate": lr_share * config.lr_peak}
 
 
-def _minibatches(config: Ppo, num_episodes: int, update: int) -> Iterator[list[int]]:
+def minibatches(config: Ppo | Grpo, num_episodes: int, update: int) -> Iterator[list[int]]:
     """Which episodes each step of an update learns from: every pass in an order of its own."""
     size = num_episodes // config.num_minibatches
     for epoch in range(config.num_epochs):
@@ -334,11 +286,12 @@ def read_prompts(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple
     return prompts, len(encoded) - len(prompts)
 
 
-def _summary(rows: Sequence[Mapping[str, Any]], num_updates: int) -> dict[str, Any]:
+def summary(rows: Sequence[Mapping[str, Any]], num_updates: int) -> dict[str, Any]:
     """Means over the last updates, and the first update's numbers, which are the SFT model's."""
     recent = rows[-max(1, round(RECENT * num_updates)) :]
     names = ("score", "reward", "kl", "entropy", "length", "ends", "explained_variance", "clip_fraction")
-    last = {name: fmean(row[name] for row in recent if row.get(name) is not None) for name in names}
+    measured = {name: [row[name] for row in recent if row.get(name) is not None] for name in names}
+    last = {name: fmean(values) for name, values in measured.items() if values}
     first = {name: rows[0][name] for name in ("score", "reward", "length", "ends")}
     gap = max(row["sampler_gap"] for row in rows)
     return {**last, "first_update": first, "sampler_gap": gap}

@@ -101,7 +101,7 @@ def text_of(tokenizer: Tokenizer, episode: Episode) -> str:
 def scores_of(
     reward_model: tuple[Transformer, Tensor], tokenizer: Tokenizer, episodes: Sequence[Episode], most_tokens: int
 ) -> Tensor:
-    """Score [B] of each answer, on the processor.
+    """Score [B] of each answer, on the processor; raises ValueError for one that is not a finite number.
 
     The reward model has only seen finished turns, so every answer is read with an end of turn, also one
     that did not end by itself; what that costs is another matter (missing_end_penalty).
@@ -111,27 +111,30 @@ def scores_of(
         [*e.prompt, *(e.completion[:-1] if e.ended else e.completion), tokenizer.end_of_turn_id] for e in episodes
     ]
     parts = micro_batches(finished, [len(sequence) for sequence in finished], most_tokens)
-    return torch.cat([scores(trunk, score_1D, part) for part in parts]).cpu()
+    found_B = torch.cat([scores(trunk, score_1D, part) for part in parts]).cpu()
+    if not found_B.isfinite().all():
+        first = int((~found_B.isfinite()).nonzero()[0])
+        raise ValueError(
+            f"the reward model gives {found_B[first]} to {text_of(tokenizer, episodes[first])[:80]!r}, not a "
+            "finite number; training on it would destroy the policy"
+        )
+    return found_B
 
 
 @torch.no_grad()
 def token_numbers(
-    policy: Transformer, reference: Transformer, critic: Critic, episodes: Sequence[Episode], most_tokens: int
+    policy: Transformer, reference: Transformer, critic: Critic | None, episodes: Sequence[Episode], most_tokens: int
 ) -> TokenNumbers:
-    """The numbers of every completion token, from the trainer's own forward passes."""
+    """The numbers of every completion token, from the trainer's own forward passes; without a critic values are 0."""
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     total_entropy = 0.0
     for part in micro_batches(episodes, [e.num_tokens for e in episodes], most_tokens):
         prompts, answers = [e.prompt for e in part], completions(part)
         hidden_ND = completion_hidden_states(policy, prompts, answers)
         reference_ND = completion_hidden_states(reference, prompts, answers)
-        found.append(
-            (
-                log_probabilities(policy, hidden_ND, answers),
-                log_probabilities(reference, reference_ND, answers),
-                critic(part, hidden_ND),
-            )
-        )
+        own_N = log_probabilities(policy, hidden_ND, answers)
+        values_N = critic(part, hidden_ND) if critic else torch.zeros_like(own_N)
+        found.append((own_N, log_probabilities(reference, reference_ND, answers), values_N))
         for rows_ND in torch.split(hidden_ND, LOGIT_ROWS):
             total_entropy += float(entropy(policy.logits(rows_ND)).sum())
     own_N, reference_N, values_N = (torch.cat(column) for column in zip(*found, strict=True))

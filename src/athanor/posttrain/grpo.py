@@ -1,0 +1,185 @@
+"""Group-relative policy optimisation against a reward model: GRPO (Shao et al. 2024) and RLOO (Ahmadian et al. 2024).
+
+In: the SFT model, which is start and reference, a reward model, and conversations for their prompts. Out: a model
+folder, models along the way in `checkpoints/<update>`, and the course of every number in metrics.jsonl. One update:
+sample several answers to each prompt, score them, take each answer's score against its group as the advantage of all
+its tokens, then take clipped steps. There is no value function, and the KL to the SFT model stands in the loss.
+
+Left out: rewards other than a reward model's.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from athanor.core.tracker import read_metrics
+from athanor.model.transformer import Transformer
+from athanor.posttrain import losses
+from athanor.posttrain.advantages import group_advantages, masked_mean
+from athanor.posttrain.config import Grpo
+from athanor.posttrain.flat import completion_hidden_states, log_probabilities, padded
+from athanor.posttrain.kl import kl_estimate
+from athanor.posttrain.messages import batch_of, micro_batches
+from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
+from athanor.posttrain.ppo import LR_FLOOR, PROMPTS, minibatches, read_prompts, summary
+from athanor.posttrain.rollout import Episode, TokenNumbers, completions, sample_episodes, scores_of, token_numbers
+from athanor.posttrain.splits import hashed
+from athanor.posttrain.updates import TrainingState, run_updates
+from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.train.config import AdamW, Schedule
+from athanor.train.gradients import Share, add_gradients
+from athanor.train.optim import Optimizer, clip_gradients
+from athanor.train.schedule import rate
+
+# B episodes, P prompts, G answers to each prompt, T completion tokens padded on the right
+
+RewardModel = tuple[Transformer, Tensor]
+
+
+def run(config: Grpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Optimise the policy for `config.num_updates` updates, continuing an earlier attempt."""
+    policy, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
+    reference, _ = load_policy(inputs["model"], config.precision, config.threads)
+    reference.requires_grad_(False)
+    reward_model = load_reward_model(inputs["reward_model"])
+    prompts, too_long = read_prompts(inputs["conversations"] / PROMPTS, tokenizer, policy.config.context_length)
+    optimizer = Optimizer(policy, AdamW(lr_peak=config.lr_peak, weight_decay=0.0), None)
+    state = TrainingState({"policy": policy}, {"policy": optimizer})
+
+    def update(number: int) -> dict[str, float]:
+        chosen = batch_of(number, len(prompts), config.num_prompts, config.seed)
+        asked = [prompts[i] for i in chosen for _ in range(config.group_size)]
+        return one_update(config, state, policy, reference, reward_model, tokenizer, asked, number)
+
+    kept = run_updates(config, state, update, lambda folder: save_policy(policy, inputs["model"], folder), out, "grpo")
+    save_policy(policy, inputs["model"], out)
+    return {
+        "prompts": len(prompts),
+        "prompts_too_long": too_long,
+        "updates": config.num_updates,
+        "episodes": config.num_updates * config.num_prompts * config.group_size,
+        "checkpoints": kept,
+        **summary(read_metrics(out), config.num_updates),
+    }
+
+
+def one_update(
+    config: Grpo,
+    state: TrainingState,
+    policy: Transformer,
+    reference: Transformer,
+    reward_model: RewardModel,
+    tokenizer: Tokenizer,
+    asked: Sequence[list[int]],
+    update: int,
+) -> dict[str, float]:
+    """Sample, score, learn; changes `state` and returns the numbers of the update. `asked` holds group after group."""
+    seed = hashed(config.seed, "episodes", str(update))
+    started = time.monotonic()
+    episodes = sample_episodes(policy, tokenizer, asked, config.max_new_tokens, seed)
+    sampled = time.monotonic()
+    scores_B = scores_of(reward_model, tokenizer, episodes, config.micro_batch_tokens)
+    ended_B = torch.tensor([episode.ended for episode in episodes])
+    rewards_B = scores_B - config.missing_end_penalty * (~ended_B).float()
+    rewards_PG = rewards_B.view(-1, config.group_size)
+    advantages_B = group_advantages(rewards_PG, config.baseline, config.scale_advantages).flatten()
+    numbers = token_numbers(policy, reference, None, episodes, config.micro_batch_tokens)
+    learned = learn(config, state, policy, episodes, numbers, advantages_B.to(numbers.mask_BT.device), update)
+    kl_BT = kl_estimate(numbers.log_probabilities_BT, numbers.reference_BT, "k1")  # 0 in padding
+    return {
+        "score": float(scores_B.mean()),
+        "reward": float(rewards_B.mean()),
+        "group_deviation": float(rewards_PG.std(1).mean()),
+        "kl": float(kl_BT.sum(1).mean()),
+        "entropy": numbers.entropy,
+        "length": fmean(len(episode.completion) for episode in episodes),
+        "ends": float(ended_B.float().mean()),
+        "sampler_gap": numbers.sampler_gap,
+        **learned,
+        "sampling_tokens_per_second": round(sum(len(e.completion) for e in episodes) / (sampled - started), 1),
+        "update_seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def learn(
+    config: Grpo,
+    state: TrainingState,
+    policy: Transformer,
+    episodes: Sequence[Episode],
+    numbers: TokenNumbers,
+    advantages_B: Tensor,
+    update: int,
+) -> dict[str, float]:
+    """The clipped steps on the episodes of one update; means of their numbers."""
+    schedule = Schedule(warmup_share=config.warmup_share, decay_share=config.decay_share, floor=LR_FLOOR)
+    lr_share = rate(update, config.num_updates, schedule)
+    parameters = state.parameters
+    logged: list[dict[str, float]] = []
+    for rows in minibatches(config, len(episodes), update):
+        found = _add_gradients(config, policy, episodes, numbers, advantages_B, rows, state)
+        if config.max_policy_kl is not None and found["policy_kl"] > config.max_policy_kl:
+            for parameter in parameters:
+                parameter.grad = None
+            break
+        found["gradient_norm"] = clip_gradients(parameters, config.clip_norm)
+        for optimizer in state.optimizers.values():
+            optimizer.step(lr_share)
+        logged.append(found)
+    means = {name: fmean(row[name] for row in logged) for name in logged[0]} if logged else {}
+    return {**means, "optimizer_steps": len(logged), "learning_rate": lr_share * config.lr_peak}
+
+
+def _add_gradients(
+    config: Grpo,
+    policy: Transformer,
+    episodes: Sequence[Episode],
+    numbers: TokenNumbers,
+    advantages_B: Tensor,
+    rows: list[int],
+    state: TrainingState,
+) -> dict[str, float]:
+    """Gradients of one minibatch's mean loss, added over forward passes; the numbers beside it."""
+    sizes = [episodes[i].num_tokens for i in rows]
+    total = sum(len(episodes[i].completion) for i in rows)
+    clip_high = config.clip if config.clip_high is None else config.clip_high
+
+    def share_of(part: list[int]) -> Share:
+        some = [episodes[i] for i in part]
+        lengths = [len(episode.completion) for episode in some]
+        answers = completions(some)
+        hidden_ND = completion_hidden_states(policy, [e.prompt for e in some], answers)
+        new_BT, mask_BT = padded(log_probabilities(policy, hidden_ND, answers), lengths)
+        old_BT, reference_BT = (
+            tensor[part, : mask_BT.shape[1]] for tensor in (numbers.log_probabilities_BT, numbers.reference_BT)
+        )
+        per_token_BT = losses.group_policy_loss(
+            new_BT,
+            old_BT,
+            reference_BT,
+            advantages_B[part],
+            clip=config.clip,
+            clip_high=clip_high,
+            kl_coefficient=config.kl_coefficient,
+        )
+        lengths_B = torch.tensor(lengths, device=mask_BT.device)
+        weights_BT = losses.token_weights(lengths_B, mask_BT, config.loss_mean, len(rows), total, config.max_new_tokens)
+        loss = (per_token_BT * weights_BT).sum()
+        with torch.no_grad():
+            ratio_BT = torch.exp(new_BT - old_BT)
+            outside_BT = (ratio_BT < 1.0 - config.clip) | (ratio_BT > 1.0 + clip_high)
+            share = sum(lengths) / total
+            measured = {
+                "policy_loss": float(loss),
+                "policy_kl": share * float(masked_mean(kl_estimate(old_BT, new_BT, "k3"), mask_BT)),
+                "clip_fraction": share * float(masked_mean(outside_BT.float(), mask_BT)),
+            }
+        return Share(loss, sum(episodes[i].num_tokens for i in part), measured)
+
+    parts = micro_batches(rows, sizes, config.micro_batch_tokens)
+    return add_gradients([partial(share_of, part) for part in parts], state.parameters).numbers
