@@ -107,7 +107,7 @@ def sigmoids(score: Floats) -> Floats:
 
 def _balanced(good: Labels) -> Floats:
     """Weights under which both classes count one half."""
-    return np.where(good, 0.5 / max(1, good.sum()), 0.5 / max(1, (~good).sum()))
+    return np.asarray(np.where(good, 0.5 / max(1, good.sum()), 0.5 / max(1, (~good).sum())), np.float64)
 
 
 def _fitted_sigmoid(score: Floats, target: Floats, weight: Floats) -> tuple[float, float]:

@@ -110,6 +110,15 @@ STAGES: tuple[Stage, ...] = (
                 headline=("documents_out", "documents_hit"),
             ),
             Kind(
+                "data.domains",
+                "Label documents with domains by address and by a trained classifier.",
+                "athanor.data.domains:Domains",
+                "athanor.data.domains:run",
+                inputs=("documents",),
+                optional_inputs=("model", "*"),
+                headline=("accuracy", "macro_f1"),
+            ),
+            Kind(
                 "data.mixture",
                 "Hold out pages, choose the high-quality subset, set the weights of the sources.",
                 "athanor.data.mixture:Mixture",
