@@ -164,6 +164,17 @@ def test_compare_puts_all_models_on_the_same_axes(made: dict[str, Path], tmp_pat
     assert set(samples[0]) == {"prompt", "documented", "sft", "dpo", "ppo"}
 
 
+def test_compare_measures_the_best_of_n_beside_the_models(made: dict[str, Path], tmp_path: Path) -> None:
+    inputs = {name: made[name] for name in ("sft", "reward_model", "conversations")}
+    config = Compare(num_prompts=6, max_new_tokens=8, num_samples=2, best_of=(1, 4, 2))
+    compare.run(config, inputs | {"gold_reward_model": made["gold"]}, tmp_path)
+    rows = [row for row in read_jsonl(tmp_path / "curve.jsonl") if row["method"] == "best_of_n"]
+    assert [row["step"] for row in rows] == [1, 2, 4]
+    assert rows[0]["kl"] == 0.0
+    assert rows[0]["proxy_reward"] < rows[1]["proxy_reward"] < rows[2]["proxy_reward"]
+    assert all(row["proxy_error"] > 0 and 0 <= row["ends"] <= 1 for row in rows)
+
+
 def test_exact_kl_of_answers_equals_the_mean_of_k1_over_many_samples(made: dict[str, Path]) -> None:
     """For one prompt and one token: the exact KL against its definition, from the two models' logits."""
     from athanor.posttrain.rollout import Episode

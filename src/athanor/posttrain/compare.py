@@ -1,11 +1,12 @@
 """Reward against KL: what each method buys, and at what distance from the SFT model.
 
-In: the SFT model, DPO and PPO with their checkpoints, the reward model they were trained with or beside
-(proxy), one trained on other data (gold), and held-out prompts. Out: curve.jsonl, one row for each model: KL
-per answer with standard error, both rewards, length, share of answers that end; samples.jsonl, answers side
-by side. The KL is exact at every token (whole distributions, not the sampled token's log-ratio), summed over
-an answer and averaged over prompts, on the model's own samples at temperature 1. Every model draws with the
-same random numbers. Gao et al. (2023), "Scaling laws for reward model overoptimization", is the plot's model.
+In: the SFT model, DPO, PPO and others with their checkpoints, the reward model they were trained with or beside
+(proxy), one trained on other data (gold), and held-out prompts. Out: curve.jsonl, one row for each model, and on
+request for the best of n answers of the SFT model: KL per answer with standard error, both rewards, length, share
+of answers that end; samples.jsonl, answers side by side. The KL is exact at every token (whole distributions, not
+the sampled token's log-ratio), summed over an answer and averaged over prompts, on the model's own samples at
+temperature 1. Every model draws with the same random numbers. Gao et al. (2023), "Scaling laws for reward model
+overoptimization", is the plot's model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from athanor.core.console import progress
 from athanor.core.tracker import read_metrics
 from athanor.evaluation.answers import documented_answer, question, spread
 from athanor.model.transformer import Transformer
+from athanor.posttrain.best_of_n import kl_of_best, of_the_best
 from athanor.posttrain.config import Compare
 from athanor.posttrain.flat import completion_hidden_states
 from athanor.posttrain.kl import exact_kl
@@ -67,10 +69,15 @@ def run(config: Compare, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
             measured.append(read_json(kept))
             shown.advance()
     curve = [{"method": p.method, "step": p.step, **m["numbers"]} for p, m in zip(points, measured, strict=True)]
+    final = {p.method: row for p, row in zip(points, curve, strict=True) if p.final}
+    if config.best_of:
+        kept = out / WORK / "best-of.json"
+        if not kept.exists():
+            write_json(kept, best_of_rows(config, reference, judges, tokenizer, rows))
+        curve += read_json(kept)
     write_jsonl(out / "curve.jsonl", curve)
     answers = {p.method: m["answers"] for p, m in zip(points, measured, strict=True) if p.final}
     write_jsonl(out / "samples.jsonl", _samples(rows[: config.num_samples], answers))
-    final = {p.method: row for p, row in zip(points, curve, strict=True) if p.final}
     return {
         "prompts": len(rows),
         "final": final,
@@ -120,6 +127,36 @@ def measure(
         "ends": fmean(float(episode.ended) for episode in episodes),
     }
     return {"numbers": numbers, "answers": [text_of(tokenizer, episode) for episode in episodes]}
+
+
+def best_of_rows(
+    config: Compare,
+    policy: Transformer,
+    judges: Mapping[str, RewardModel],
+    tokenizer: Tokenizer,
+    rows: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """A row for each number of answers: the best by the proxy, averaged over all draws among the answers sampled."""
+    num_answers = max(config.best_of)
+    prompts = [encode_prompt(tokenizer, question(row)) for row in rows for _ in range(num_answers)]
+    seed = hashed(config.seed, "best of", "")
+    episodes = sample_episodes(policy, tokenizer, prompts, config.max_new_tokens, seed)
+    values = {
+        f"{name}_reward": scores_of(judge, tokenizer, episodes, MICRO_BATCH_TOKENS) for name, judge in judges.items()
+    }
+    values["length"] = torch.tensor([float(len(episode.completion)) for episode in episodes])
+    values["ends"] = torch.tensor([float(episode.ended) for episode in episodes])
+    proxy_PN = values["proxy_reward"].view(-1, num_answers)
+    found = []
+    for n in sorted(set(config.best_of)):
+        row: dict[str, Any] = {"method": "best_of_n", "step": n, "kl": kl_of_best(n), "kl_error": 0.0}
+        for name, value_B in values.items():
+            best_P = of_the_best(proxy_PN, value_B.view(-1, num_answers), n).tolist()
+            row[name] = fmean(best_P)
+            if name != "ends":
+                row[f"{name.removesuffix('_reward')}_error"] = standard_error(best_P)
+        found.append(row)
+    return found
 
 
 @torch.no_grad()

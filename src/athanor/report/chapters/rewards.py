@@ -8,16 +8,24 @@ from athanor.report.config import Report
 from athanor.report.numbers import linked, number, shown
 from athanor.report.steps import Row, Run, Step
 
-KINDS = ("posttrain.preferences", "posttrain.reward_model", "posttrain.dpo", "posttrain.ppo", "posttrain.compare")
+KINDS = (
+    "posttrain.preferences",
+    "posttrain.reward_model",
+    "posttrain.dpo",
+    "posttrain.ppo",
+    "posttrain.grpo",
+    "posttrain.compare",
+)
 CURVES = {  # kind -> time series worth drawing
     "posttrain.dpo": (("loss", "DPO loss"), ("accuracy", "accuracy on the batch")),
     "posttrain.ppo": (("reward", "reward per answer"), ("kl", "KL to the SFT model, nats")),
+    "posttrain.grpo": (("reward", "reward per answer"), ("kl", "KL to the SFT model, nats")),
 }
 JUDGES = (("proxy", False), ("gold", True))  # name, whether its line is dashed
 
 
 def build(run: Run, config: Report) -> dict[str, Any]:
-    """Accuracies, training curves, and the comparison of DPO with PPO."""
+    """Accuracies, training curves, and the comparison of the methods."""
     return {
         "preferences": run.first("posttrain.preferences"),
         "reward_models": [_reward_model(step) for step in run.of_kind("posttrain.reward_model")],
@@ -116,8 +124,8 @@ def _row(step: Step, row: Row) -> dict[str, Any]:
 CHAPTER = Chapter(
     "rewards",
     "Learning from preferences",
-    "A reward model learns to score answers from pairs, one better than the other. DPO and PPO then move the model "
-    "towards high scores. A second reward model, trained on other pages, tells whether the gain is real or only "
+    "A reward model learns to score answers from pairs, one better than the other. DPO, PPO and GRPO then move the "
+    "model towards high scores. A second reward model, trained on other pages, tells whether the gain is real or only "
     "pleases the first one.",
     KINDS,
     "rewards.html.j2",
