@@ -14,8 +14,11 @@ Unit = Literal["page", "host"]
 
 
 def page_of(document: Document) -> str:
-    """The page of a document: its URL without scheme, "www.", query, fragment and closing slash; else its id."""
-    return page_address(document.url) or document.id
+    """The page of a document: its URL without scheme, "www.", query, fragment and closing slash; else its id.
+
+    What was made from a document without a URL (`metadata.parent`) is on that document's page.
+    """
+    return page_address(document.url) or str(document.metadata.get("parent") or document.id)
 
 
 def host_of(document: Document) -> str:

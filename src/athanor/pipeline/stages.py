@@ -101,6 +101,14 @@ STAGES: tuple[Stage, ...] = (
                 version=2,  # pages are named by their query too; the interval of the area is over hosts
             ),
             Kind(
+                "data.synth",
+                "Add documents rewritten by a language model, marked as synthetic.",
+                "athanor.data.synth:Synth",
+                "athanor.data.synth:run",
+                inputs=("documents",),
+                headline=("synthetic", "completion_tokens", "cost"),
+            ),
+            Kind(
                 "data.decontaminate",
                 "Take questions of benchmarks out of the corpus.",
                 "athanor.data.decontaminate:Decontaminate",
