@@ -91,6 +91,14 @@ STAGES: tuple[Stage, ...] = (
                 version=2,
             ),
             Kind(
+                "data.substrings",
+                "Cut out passages that occurred before, word for word.",
+                "athanor.data.dedup.config:Substrings",
+                "athanor.data.dedup.substrings:run",
+                inputs=("documents",),
+                headline=("documents_in", "documents_out", "passages", "bytes_out"),
+            ),
+            Kind(
                 "data.quality",
                 "Score documents with a classifier trained on good and bad examples.",
                 "athanor.data.quality:Quality",

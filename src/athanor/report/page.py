@@ -54,6 +54,7 @@ DETAILS: dict[str, tuple[str, str, str]] = {  # kind -> metric under a box, its 
     "data.extract": ("documents", "count", "documents"),
     "data.filter": ("documents_out", "count", "kept"),
     "data.dedup": ("documents_out", "count", "kept"),
+    "data.substrings": ("documents_out", "count", "kept"),
     "data.quality": ("documents_out", "count", "kept"),
     "tokenizer.train": ("vocab_size", "count", "tokens"),
     "tokenizer.shards": ("tokens", "short", "tokens"),

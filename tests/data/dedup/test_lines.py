@@ -88,7 +88,7 @@ def test_every_shard_hears_of_its_own_lines_that_others_have_too(tmp_path: Path)
     shards = [["a\na\nb", "a\nc"], ["b\na", "c"], [], ["d"]]
     for i, texts in enumerate(shards):
         keys, found_in, first = count_lines(texts, range(10 * i, 10 * i + len(texts)))
-        columns = {"key": keys, "documents": found_in, "first": first}
+        columns = {"key": keys, "found_in": found_in, "first": first}
         write_sorted(tmp_path / LINE_COUNTS / f"{i}.arrow", columns, "key")
     common = {"a": (3, 0), "b": (2, 0), "c": (2, 1)}
     for rows_per_range, more_than, shared in [(1, 1, "abc"), (3, 1, "abc"), (100, 1, "abc"), (2, 2, "a")]:
@@ -99,7 +99,7 @@ def test_every_shard_hears_of_its_own_lines_that_others_have_too(tmp_path: Path)
         assert sum(repeated_in_range(path, work, more_than) for path in ranges) == len(shared)
         for i, texts in enumerate(shards):
             table = read_ranges(shard_files(work / REPEATED_LINES), "shard", i, i + 1)
-            rows = [numbers(table, name).tolist() for name in ("key", "documents", "first")]
+            rows = [numbers(table, name).tolist() for name in ("key", "found_in", "first")]
             assert rows[0] == sorted(rows[0])
             own = {line for line in "\n".join(texts).split("\n") if line and line in shared}
             told = {key: (documents, first) for key, documents, first in zip(*rows, strict=True)}

@@ -85,6 +85,22 @@ class SameAddress:
 
 
 @dataclass(frozen=True)
+class Substrings:
+    """Cuts out passages that occurred before word for word, within and across documents (Lee et al. 2022)."""
+
+    min_bytes: int = 200
+    """The shortest passage to cut, in bytes of UTF-8; 200 are about 50 tokens of English, the paper's length."""
+    min_words_left: int = 20
+    """A document that lost a passage and has fewer words left than this is removed."""
+    workers: int = field(default=1, metadata={"runtime": True})
+    """Processes to use; changes the speed, never the result."""
+
+    def __post_init__(self) -> None:
+        if self.min_bytes < 8:
+            raise ValueError(f"min_bytes must be at least 8, found {self.min_bytes}; shorter passages are words")
+
+
+@dataclass(frozen=True)
 class Dedup:
     """Removes documents with the same address, exact copies, near copies and repeated lines."""
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athanor.data.dedup.config import RepeatedLines
+from athanor.data.dedup.key_counts import added_up, places_in, tell_shards
 from athanor.data.dedup.line_runs import furniture
-from athanor.data.dedup.ranges import concatenated, numbers, range_of, read_range, shard_files, write_sorted
 from athanor.data.dedup.words import Hashes
 
 Indices = NDArray[np.int64]
@@ -66,36 +66,9 @@ def count_lines(texts: Sequence[str], positions: Sequence[int]) -> tuple[Hashes,
     return added_up(keys[written], np.ones(int(written.sum()), np.int64), where[written])
 
 
-def added_up(keys: Hashes, found_in: Indices, first: Indices) -> tuple[Hashes, Indices, Indices]:
-    """Rows of one key made one: keys sorted, numbers of documents added, the smallest position."""
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, np.int64)
-    if not len(starts):
-        return keys, found_in[:0], first[:0]
-    return keys[starts], np.add.reduceat(found_in[order], starts), np.minimum.reduceat(first[order], starts)
-
-
 def repeated_in_range(path: Path, work: Path, more_than: int) -> int:
-    """Leave for every shard which of its lines, of those with keys in one range, are in over `more_than` documents.
-
-    Reads the counts of every shard; returns how many lines there are.
-    """
-    low, high = range_of(path)
-    tables = [read_range(file, "key", low, high) for file in shard_files(work / LINE_COUNTS)]
-    if not tables:
-        return 0
-    rows = concatenated(tables)
-    keys, found_in, first = added_up(*(numbers(rows, name) for name in ("key", "documents", "first")))
-    repeated = found_in > more_than
-    keys, found_in, first = keys[repeated], found_in[repeated], first[repeated]
-    places = places_in(keys, numbers(rows, "key"))
-    of_shard = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
-    shown = places >= 0
-    places = places[shown]
-    columns = {"shard": of_shard[shown], "key": keys[places], "documents": found_in[places], "first": first[places]}
-    write_sorted(work / REPEATED_LINES / f"{path.stem}.arrow", columns, "shard")
-    return len(keys)
+    """Leave for every shard which of its lines, of those with keys in one range, are in over `more_than` documents."""
+    return tell_shards(path, work / LINE_COUNTS, work / REPEATED_LINES, more_than)
 
 
 @dataclass(frozen=True)
@@ -156,14 +129,6 @@ def without_repeated_lines(text: str, known: Known, run_words: int, position: in
         return Cleaned(text, [], len(WORD.findall(text)))
     cleaned = _joined(lines, set(dropped))
     return Cleaned(cleaned, [lines[i] for i in dropped if keys[i]], len(WORD.findall(cleaned)))
-
-
-def places_in(sorted_keys: Hashes, keys: Hashes) -> Indices:
-    """Where each key stands in `sorted_keys`; -1 where it is absent."""
-    if not len(sorted_keys):
-        return np.full(len(keys), -1, np.int64)
-    places = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
-    return np.where(sorted_keys[places] == keys, places, -1).astype(np.int64)
 
 
 def _joined(lines: Sequence[str], dropped: set[int]) -> str:

@@ -7,7 +7,7 @@ for likely copies their shingles (see `ranges.py` for how they meet).
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from athanor.core.documents import Document, Removed, read_shard, write_removed_
 from athanor.data.dedup.address import address_key
 from athanor.data.dedup.clusters import NEAR, Copy, cluster_rows
 from athanor.data.dedup.config import Dedup, MinHash, RepeatedLines, SameAddress
+from athanor.data.dedup.corpus import Place, place_of
 from athanor.data.dedup.dropped_lines import DROPPED_LINES
 from athanor.data.dedup.exact import text_key
 from athanor.data.dedup.groups import DESCRIBED, copies_between
@@ -36,7 +37,6 @@ from athanor.data.dedup.minhash import band_keys, hash_functions, shingles_of, s
 from athanor.data.dedup.ranges import list_column, numbers, read_range, read_ranges, shard_files, write_sorted
 from athanor.data.dedup.words import Hashes
 
-STARTS = "starts.json"  # shard -> position of its first document in the corpus and the position after its last
 FULL_KEYS = "full_keys"
 CLUSTERS = "clusters"
 ADDRESSES, COPIES, CLEANED = "addresses", "copies", "cleaned"  # the times that copies are looked for, in order
@@ -46,22 +46,6 @@ EQUAL = {
     COPIES: ("exact", "same text as {}"),
     CLEANED: ("exact", "same text as {} without repeated lines"),
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the documents of one shard stand in the corpus."""
-
-    index: int
-    """Of the shard."""
-    start: int
-    end: int
-
-
-def place_of(path: Path, work: Path) -> Place:
-    """Where the documents of the shard at `path` stand in the corpus."""
-    starts = read_json(work / STARTS)
-    return Place(list(starts).index(path.stem), *starts[path.stem])
 
 
 def address_keys(path: Path, work: Path, address: SameAddress) -> int:
@@ -126,7 +110,7 @@ def count_lines_of_kept(path: Path, work: Path) -> int:
     place, removed = place_of(path, work), read_verdicts(path, work, [ADDRESSES, COPIES])
     kept = {place.start + i: document.text for i, document in enumerate(read_shard(path)) if i not in removed}
     keys, found_in, first = count_lines(list(kept.values()), list(kept))
-    columns = {"key": keys, "documents": found_in, "first": first}
+    columns = {"key": keys, "found_in": found_in, "first": first}
     write_sorted(work / LINE_COUNTS / f"{path.stem}.arrow", columns, "key")
     return len(keys)
 
@@ -197,7 +181,7 @@ def known_lines(place: Place, work: Path, lines: RepeatedLines | None, too_many:
     if not lines or not paths:
         return Known.nothing()
     table = read_ranges(paths, "shard", place.index, place.index + 1)
-    keys, found_in, first = (numbers(table, name) for name in ("key", "documents", "first"))
+    keys, found_in, first = (numbers(table, name) for name in ("key", "found_in", "first"))
     return Known(keys, found_in, first, too_many, within=lines.first_only != "off")
 
 

@@ -13,23 +13,19 @@ more for every likely copy. Ranges follow from counts, so the result is the same
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from athanor.core.artifact import WORK, read_jsonl, write_json, write_jsonl
-from athanor.core.workers import map_shards
+from athanor.core.artifact import WORK, read_jsonl, write_jsonl
 from athanor.data.dedup import dropped_lines, groups, lines, meetings, passes
 from athanor.data.dedup.clusters import Keep
 from athanor.data.dedup.config import Dedup, MinHash
+from athanor.data.dedup.corpus import Corpus, numbered
 from athanor.data.dedup.ranges import numbers, read_table, split_hashes
 from athanor.data.folders import document_shards
-
-R = TypeVar("R")
 
 RULES = {
     "url": "url: same address as a kept document",
@@ -39,37 +35,9 @@ RULES = {
 }
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """The shards of one run."""
-
-    paths: list[Path]
-    starts: list[int]
-    """Position of the first document of each shard, and the number of all documents."""
-    work: Path
-    workers: int
-
-    @property
-    def num_documents(self) -> int:
-        return self.starts[-1]
-
-    def map(
-        self, function: Callable[..., R], label: str, over: Sequence[Path] | None = None, **arguments: Any
-    ) -> list[R]:
-        """The results of `function(path, **arguments)` for every shard, or for every file of `over`."""
-        return map_shards(
-            partial(function, **arguments),
-            self.paths if over is None else over,
-            workers=self.workers,
-            done=self.work / f"done_{label.replace(', ', '_').replace(' ', '_')}",
-            label=label,
-            unit="shards" if over is None else "ranges",
-        )
-
-
 def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Removes duplicates from `inputs["documents"]`; returns what was counted."""
-    corpus = _numbered(document_shards(inputs["documents"]), out / WORK, config.workers)
+    corpus = numbered(document_shards(inputs["documents"]), out / WORK, config.workers)
     work, num_removed = corpus.work, 0
     if config.url:
         keys = corpus.map(passes.address_keys, "addresses", work=work, address=config.url)
@@ -110,18 +78,6 @@ def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         "distinct_lines_removed": num_distinct,
         "similarity_histogram": near["similarity_histogram"],
     }
-
-
-def _numbered(paths: list[Path], work: Path, workers: int) -> Corpus:
-    """The shards with their documents counted, from the ends of the files alone."""
-    import pyarrow.parquet as parquet
-
-    starts = [0]
-    for path in paths:
-        starts.append(starts[-1] + int(parquet.read_metadata(path).num_rows))
-    bounds = {path.stem: (start, end) for path, start, end in zip(paths, starts, starts[1:], strict=False)}
-    write_json(work / passes.STARTS, bounds)
-    return Corpus(paths, starts, work, workers)
 
 
 def _copies(corpus: Corpus, name: str, num_keys: int, keep: Keep, near: MinHash | None = None) -> dict[str, Any]:

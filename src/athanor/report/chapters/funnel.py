@@ -8,7 +8,7 @@ from athanor.report.config import Report
 from athanor.report.numbers import manifest_link, shown
 from athanor.report.steps import Run, Step
 
-KINDS = ("crawl", "data.extract", "data.filter", "data.dedup", "data.quality", "data.mixture")
+KINDS = ("crawl", "data.extract", "data.filter", "data.dedup", "data.substrings", "data.quality", "data.mixture")
 SHARDS_READ = 8  # for excerpts of removed text; the counts come from the metrics
 REASONS_SHOWN = 12
 
