@@ -70,3 +70,106 @@ class Fit(Table):
             raise ValueError("delta must be above 0 and resamples not below 0")
         if self.base and len(self.base) != 5:
             raise ValueError(f"base has {len(self.base)} numbers; expected A B E alpha beta")
+
+
+@dataclass(frozen=True)
+class Backtest(Table):
+    """Laws of the smaller runs of a table, asked for its larger ones."""
+
+    runs: tuple[str, ...] = field(default=(), metadata={"files": True})
+    """The table of runs, a CSV; without it the input `sweep` must hold runs.csv."""
+    law: Literal["chinchilla", "tied", "overtrained", "kaplan"] = "chinchilla"
+    """Which law."""
+    along: Literal["flops", "parameters", "tokens"] = "flops"
+    """What makes a run small."""
+    cuts: tuple[float, ...] = (10.0, 30.0, 100.0)
+    """Runs below the largest divided by each are fitted, the others predicted."""
+    delta: float = 1e-3
+    """Where Huber's loss turns linear, in log loss."""
+    coverage: float = 0.9
+    """Of the intervals whose hits are counted."""
+    resamples: int = 1000
+    """Bootstrap resamples behind each interval."""
+    seed: int = 42
+    """Of the resamples."""
+    threads: int | None = field(default=None, metadata={"runtime": True})
+    """CPU threads; None takes all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.cuts or min(self.cuts) <= 1:
+            raise ValueError(f"cuts are {self.cuts}; each must be above 1")
+
+
+@dataclass(frozen=True)
+class Compare(Table):
+    """Two ladders of a table side by side."""
+
+    names: tuple[str, ...] = ("lstm", "transformer")
+    """The two values of the column `by`."""
+    runs: tuple[str, ...] = field(default=(), metadata={"files": True})
+    """The table of runs, a CSV; without it the input `sweep` must hold runs.csv."""
+    by: str = "architecture"
+    """The column that tells the ladders apart."""
+    coverage: float = 0.9
+    """Of every interval."""
+    resamples: int = 2000
+    """Draws of the residuals behind each interval."""
+    seed: int = 0
+    """Of the draws."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.names) != 2:
+            raise ValueError(f"names are {self.names}; a comparison takes two")
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A law of mixtures from proxy runs, and the mixture that the data allow."""
+
+    mixtures: tuple[str, ...] = field(default=(), metadata={"files": True})
+    """A CSV with one proxy run per line and one column per source, its weight in [0, 1]; `index` joins it to the
+    losses."""
+    losses: tuple[str, ...] = field(default=(), metadata={"files": True})
+    """A CSV with one proxy run per line and one column per validation set, its loss; `index` as in the mixtures."""
+    targets: tuple[str, ...] = ()
+    """Columns of the losses whose mean is to be low; empty: all."""
+    method: Literal["boosting", "exponential"] = "boosting"
+    """Gradient-boosted trees, or L = c + exp(t . w)."""
+    available: dict[str, float] = field(default_factory=dict)
+    """Tokens of each source, such as: wiki 4e9 books 2e10; with total_tokens they cap the weights."""
+    total_tokens: float | None = None
+    """Tokens of the training that the mixture is for."""
+    max_epochs: float = 4.0
+    """Passes over a source that are allowed."""
+    strip: str = ""
+    """Prefix taken off the names of the sources."""
+    seed: int = 0
+    """Of the folds and of the search."""
+    threads: int = field(default=1, metadata={"runtime": True})
+    """CPU threads of the boosting."""
+
+    def __post_init__(self) -> None:
+        if self.max_epochs <= 0 or (self.total_tokens is not None and self.total_tokens <= 0):
+            raise ValueError("max_epochs and total_tokens must be above 0")
+        if bool(self.available) != (self.total_tokens is not None):
+            raise ValueError("available and total_tokens belong together: give both or neither")
+
+
+@dataclass(frozen=True)
+class Hyperparameters(Table):
+    """Best learning rate or batch of small runs, carried to a larger one."""
+
+    runs: tuple[str, ...] = field(default=(), metadata={"files": True})
+    """The table of runs, a CSV; without it the input `sweep` must hold runs.csv."""
+    setting: Literal["lr", "batch_tokens"] = "lr"
+    """The column that was varied."""
+    predict: tuple[str, ...] = ()
+    """Models to recommend the setting for, each as PARAMETERS,TOKENS."""
+    coverage: float = 0.9
+    """Of every interval."""
+    to_loss: float | None = None
+    """Report the critical batch for this loss too: needs batch_tokens and, at each batch, runs that reach it."""
+    seed: int = 0
+    """Of the draws behind the regret."""

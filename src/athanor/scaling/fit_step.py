@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from athanor.core.artifact import write_json, write_text
 from athanor.core.config import ConfigError
 from athanor.core.console import say
-from athanor.scaling import laws
+from athanor.scaling import laws, repeated_step
 from athanor.scaling.config import Fit as FitConfig
 from athanor.scaling.config import Table
 from athanor.scaling.fit import Fit, Problem, bootstrap, fit
@@ -38,10 +38,12 @@ AHEAD = (10.0, 100.0, 1000.0)  # times the largest run, where no budgets are giv
 def run(config: FitConfig, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Fit the law; returns the metrics."""
     runs = table_of(config.runs, inputs, config)
-    found = analysis(runs, config)
+    models = [model_of(text) for text in config.predict]
+    repeats = config.law == "repeated"
+    found = repeated_step.analysis(runs, config, models) if repeats else analysis(runs, config, models)
     write_json(out / "fit.json", found)
     write_text(out / "residuals.csv", _residuals_csv(runs, found.pop("residuals")))
-    text = summary(found)
+    text = repeated_step.summary(found) if repeats else summary(found)
     write_text(out / "summary.txt", text)
     say(text)
     return found
@@ -62,7 +64,7 @@ def table_of(named: Sequence[str], inputs: Mapping[str, Path], table: Table) -> 
     return runs
 
 
-def analysis(runs: Runs, config: FitConfig) -> dict[str, Any]:
+def analysis(runs: Runs, config: FitConfig, models: Sequence[tuple[float, ...]]) -> dict[str, Any]:
     """All that is said of the runs, as plain data."""
     form = str(config.law)
     check(runs, form)
@@ -75,7 +77,8 @@ def analysis(runs: Runs, config: FitConfig) -> dict[str, Any]:
     budgets = list(config.budgets) or [times * largest for times in AHEAD]
     wider = stretch(n, d, y, runs.flops, fitted, config.coverage, config.seed)
     predictor = Predictor(fitted, draws, config.coverage, largest, wider, config.seed)
-    models = [_model(text) for text in config.predict]
+    if any(len(model) != 2 for model in models):
+        raise ConfigError(f"predict: the {form} law takes PARAMETERS,TOKENS")
     asked = [*budgets, *(6 * size * tokens for size, tokens in models)]
     curves = envelope(runs)
     return {
@@ -164,6 +167,17 @@ class Predictor:
             "loss": best.loss,
             "loss_interval": predicted["interval"],
         } | {name: [float(low), float(high)] for name, (low, high) in ends.items()}
+
+
+def model_of(text: str) -> tuple[float, ...]:
+    """The sizes in PARAMETERS,TOKENS or PARAMETERS,TOKENS,UNIQUE_TOKENS; raises ConfigError for anything else."""
+    try:
+        sizes = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (2, 3) or not min(sizes) > 0:
+        raise ConfigError(f"predict: {text!r}; expected PARAMETERS,TOKENS above 0, such as 7e9,1.4e11")
+    return sizes
 
 
 def isoflop_rows(found: IsoFlop, coverage: float) -> dict[str, Any]:
@@ -265,16 +279,6 @@ def _panel(panel: Panel) -> dict[str, Any]:
 def _plain(found: PowerLaw, coverage: float) -> list[float] | None:
     ends = found.exponent_interval(coverage)
     return None if math.isnan(ends[0]) else list(ends)
-
-
-def _model(text: str) -> tuple[float, float]:
-    try:
-        size, tokens = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(f"predict: {text!r}; expected PARAMETERS,TOKENS such as 7e9,1.4e11") from error
-    if not (size > 0 and tokens > 0):
-        raise ConfigError(f"predict: {text!r}; both must be above 0")
-    return size, tokens
 
 
 def _r_squared(observed: Floats, predicted: Floats) -> float:

@@ -1,0 +1,103 @@
+"""Backtests and comparisons say what is so on ladders whose truth is known, and on published tables."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from athanor.scaling.backtest import backtest
+from athanor.scaling.compare import compare
+from athanor.scaling.frontier import envelope, frontier, panels
+from athanor.scaling.laws import Law
+from athanor.scaling.runs import Runs, runs_from_arrays
+
+
+def test_laws_of_small_published_models_predict_the_larger_within_a_percent(overtraining_runs: dict[str, Runs]) -> None:
+    errors = []
+    for runs in overtraining_runs.values():
+        cuts, _ = backtest(runs, "overtrained", [2.0], along="parameters", resamples=100)
+        assert (cuts[0].fitted, cuts[0].held_out) == (24, 6)
+        errors += [abs(p / runs.loss[i] - 1) for p, i in zip(cuts[0].predicted, cuts[0].held_out_runs, strict=True)]
+    assert np.median(errors) <= 0.01
+
+
+def test_a_backtest_fits_the_smaller_runs_alone_and_beats_rules_without_theory(ladder: Callable[..., Runs]) -> None:
+    runs = ladder(noise=0.002, budgets=7)
+    cuts, skipped = backtest(runs, "chinchilla", resamples=200)
+    assert len(cuts) == 2 and "largest / 100: all 7 runs have about one budget" in skipped[0]
+    for cut in cuts:
+        assert cut.fitted + cut.held_out == len(runs) and cut.fitted == int((runs.flops < cut.below).sum())
+        assert cut.error < min(cut.baselines.values())
+    spoilt = replace(runs, loss=np.where(runs.flops >= cuts[0].below, runs.loss * 1.3, runs.loss))
+    again, _ = backtest(spoilt, "chinchilla", [10.0], resamples=200)
+    assert again[0].predicted == pytest.approx(cuts[0].predicted) and again[0].coverage < 0.2
+
+
+def two_ladders(slope: float, level: float, seed: int = 0, noise: float = 0.003) -> Runs:
+    """Architecture a at 4 (C/1e18)^-.05, b at level * 4 (C/1e18)^-slope."""
+    random = np.random.default_rng(seed)
+    c = np.tile(np.geomspace(1e17, 1e19, 9), 2)
+    first = np.arange(18) < 9
+    loss = np.where(first, 4 * (c / 1e18) ** -0.05, level * 4 * (c / 1e18) ** -slope) * np.exp(
+        random.normal(0, noise, 18)
+    )
+    n = np.sqrt(c / 120)
+    runs = runs_from_arrays(n, c / 6 / n, loss, convention="all")
+    return replace(runs, words={"architecture": ["a" if f else "b" for f in first]})
+
+
+def test_slopes_levels_and_the_crossing_of_two_ladders_are_found() -> None:
+    found = compare(two_ladders(0.07, 1.05), "a", "b")
+    a, b = found.sides
+    assert a.slope == pytest.approx(0.05, abs=0.004) and b.slope == pytest.approx(0.07, abs=0.004)
+    assert found.middle == pytest.approx(1e18) and a.level == pytest.approx(4.0, rel=0.01)
+    assert found.slope_difference[0] > 0
+    expected = 1e18 * 1.05 ** (1 / 0.02)
+    assert found.crossing == pytest.approx(expected, rel=0.4)
+    assert found.crossing_interval is not None and found.crossing_interval[0] < expected < found.crossing_interval[1]
+
+
+def test_parallel_ladders_are_not_said_to_differ_in_slope() -> None:
+    wrong = 0
+    for seed in range(40):
+        low, high = compare(two_ladders(0.05, 1.1, seed), "a", "b", resamples=400).slope_difference
+        wrong += not low <= 0 <= high
+    assert wrong <= 10  # of 40 at 90%
+    factor, (few, many) = compare(two_ladders(0.05, 1.1, seed=1, noise=0.001), "b", "a").compute_factor
+    assert few < 1.1 ** (1 / 0.05) < many and factor == pytest.approx(1.1 ** (1 / 0.05), rel=0.3)
+
+
+def test_names_and_columns_that_are_not_there_are_said_with_what_is() -> None:
+    runs = two_ladders(0.05, 1.0)
+    with pytest.raises(ValueError, match="known: a, b"):
+        compare(runs, "a", "lstm")
+    with pytest.raises(ValueError, match="no column 'shape'"):
+        compare(runs, "a", "b", by="shape")
+    with pytest.raises(ValueError, match="a slope needs 3"):
+        compare(runs.subset(np.array([0, 1, 9, 10, 11, 12])), "a", "b")
+
+
+def test_the_frontier_is_what_no_run_of_at_most_the_size_beats() -> None:
+    size = np.array([1.0, 2.0, 2.0, 3.0, 4.0])
+    loss = np.array([5.0, 4.0, 3.5, 3.6, 3.0])
+    assert frontier(size, loss).tolist() == [0, 2, 4]
+
+
+def test_panels_find_the_exponent_of_a_pure_power_law() -> None:
+    c = np.geomspace(1e17, 1e20, 12)
+    n = np.sqrt(c / 120)
+    runs = runs_from_arrays(n, c / 6 / n, 3 * (c / 1e18) ** -0.05, convention="all")
+    found = {panel.size: panel.power.law.coefficients()["alpha"] for panel in panels(runs, 0.9, 50, 0)}
+    assert found["flops"] == pytest.approx(0.05, rel=1e-6)
+    assert found["parameters"] == pytest.approx(0.1, rel=1e-6)
+
+
+def test_the_envelope_of_training_curves_grows_as_the_law_says(truth: Law) -> None:
+    sizes = np.geomspace(1e6, 1e9, 13)
+    n = np.repeat(sizes, 60)
+    d = np.tile(np.geomspace(1e7, 1e12, 60), 13)
+    found = envelope(runs_from_arrays(n, d, truth.loss(n, d), convention="all"))
+    assert found is not None and found.num_models >= 8
+    assert found.growth.exponent == pytest.approx(truth.exponent_of_parameters, abs=0.03)
+    assert envelope(runs_from_arrays(sizes, sizes * 20, truth.loss(sizes, sizes * 20), convention="all")) is None
