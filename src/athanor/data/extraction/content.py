@@ -21,13 +21,14 @@ from athanor.data.extraction.vocabulary import HINTS, TAG_NUMBERS, TAGS
 Flags = NDArray[np.bool_]
 
 # What the tags around a block say, as further bits beside the hints.
-_NAV, _ASIDE, _FOOTER, _HEADER, _FORM, _FIGURE, _ARTICLE, _ITEM, _CELL, _PARAGRAPH, _CODE, _QUOTE = (
-    1 << bit for bit in range(16, 28)
+_NAV, _ASIDE, _FOOTER, _HEADER, _FORM, _FIGURE, _ARTICLE, _ITEM, _CELL, _PARAGRAPH, _CODE, _QUOTE, _LIST = (
+    1 << bit for bit in range(16, 29)
 )
 _SAID_BY_TAG = {
     "nav": _NAV, "aside": _ASIDE, "footer": _FOOTER, "header": _HEADER, "form": _FORM, "figure": _FIGURE,
     "figcaption": _FIGURE, "article": _ARTICLE, "main": _ARTICLE, "li": _ITEM, "dd": _ITEM, "dt": _ITEM, "td": _CELL,
     "th": _CELL, "caption": _CELL, "summary": _ITEM, "p": _PARAGRAPH, "pre": _CODE, "blockquote": _QUOTE,
+    "ul": _LIST, "ol": _LIST, "dl": _LIST, "table": _LIST, "tbody": _LIST, "tr": _LIST,
 }  # fmt: skip
 _SAID = np.array([0, *(_SAID_BY_TAG.get(name, 0) for name in TAGS)], np.int64)
 _HEADING = np.array([False, *(name in ("h1", "h2", "h3", "h4", "h5", "h6") for name in TAGS)])
@@ -35,6 +36,8 @@ _CONDEMNED = (
     HINTS.boilerplate | HINTS.widget | HINTS.comments | HINTS.caption | HINTS.byline
     | _NAV | _ASIDE | _FOOTER | _HEADER | _FORM | _FIGURE
 )  # fmt: skip
+_NO_CONTAINER = _PARAGRAPH | _ITEM | _CODE | _QUOTE | _CELL | _LIST
+"""Of these the element around is the content."""
 
 _PROSE_SIZE = 60
 """Smaller blocks do not count as prose when it is asked whether a hint condemns most of a page."""
@@ -79,7 +82,7 @@ def _score(
         score += 0.3
     score += 0.6 * (size >= 40) + 0.7 * (size >= 80) + 0.8 * (size >= 200)
     score += 0.7 * (stops > 0) + 0.3 * ends + 0.3 * (commas > 0)
-    score -= 4.0 * link_density
+    score -= (1.0 if flags & _CODE else 4.0) * link_density  # documentation links the names in its code
     if flags & hint.article_body:
         score += 1.2
     elif flags & hint.body:
@@ -128,6 +131,8 @@ def _content_blocks(
     for e in range(num_elements):
         if worth[e] >= worth[best]:  # of equal ones the innermost
             best = e
+    while parent[best] >= 0 and said[tag[best]] & _NO_CONTAINER:
+        best = parent[best]
     inside = np.zeros(num_elements, np.bool_)
     for e in range(best, num_elements):
         inside[e] = e == best or (parent[e] >= 0 and inside[parent[e]])
@@ -145,6 +150,14 @@ def _content_blocks(
     if kept_size == 0 or (kept_size < 250 and kept_size * 5 < clean_size):
         return _all_but_boilerplate(around, block_element, characters, link_characters, keep, hint)
 
+    while last + 1 < num_blocks:  # lists, tables and code at the end
+        e = block_element[last + 1]
+        if not (inside[e] and around[e] & (_ITEM | _CELL | _CODE)) or around[e] & condemned:
+            break
+        if link_characters[last + 1] * 3 >= characters[last + 1]:
+            break
+        last += 1
+        keep[last] = True
     for b in range(max(first - 2, 0), last):
         e = block_element[b]
         if b < first and not is_heading[tag[e]]:
