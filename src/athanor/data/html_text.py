@@ -15,7 +15,8 @@ from typing import Literal
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from athanor.data.extraction.mathematics import has_mathematics, restore_mathematics
+from athanor.data.extraction.markers import Markers
+from athanor.data.extraction.mathematics import MARKERS, restore_mathematics
 from athanor.data.extraction.native import native_text
 from athanor.data.extraction.trafilatura import trafilatura_text
 
@@ -39,6 +40,7 @@ _LINE_NUMBERS = {
     "headerlink": "a.headerlink",
 }
 """Elements beside code and headings that are no text, by a word that a page with such elements contains."""
+_markers = Markers([*MARKERS, *_LINE_NUMBERS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,9 @@ def html_to_text(html: str, method: Method = "fast", main_content: bool = True, 
         html = _SET_APART.sub("<p></p><", html)  # blank lines around lists of definitions and at rules
     tree = HTMLTree.parse(html)
     title = " ".join((tree.title or "").split())
-    left_out = [selector for word, selector in _LINE_NUMBERS.items() if word in html]
-    _remove(tree, [*skip, *left_out])
-    if has_mathematics(html):
+    seen = _markers.seen(html.encode("utf-8", errors="replace"))
+    _remove(tree, [*skip, *(selector for word, selector in _LINE_NUMBERS.items() if word in seen)])
+    if not seen.isdisjoint(MARKERS):
         restore_mathematics(tree)
     if method == "native":
         text = native_text(tree, main_content)

@@ -15,12 +15,11 @@ from resiliparse.parse.html import ElementNode, HTMLTree, Node
 
 from athanor.data.extraction.mathml import plain_tex, tex_of_math
 
-_MARKERS = (
-    "<math", "<MATH", "math/", "katex", "latex", "data-tex", "mathjax", "mjx-", 'class="math', "ql-formula",
-    "data-formula", "<sup", "<SUP", 'class="tex"', "mimetex",
+MARKERS = (
+    "<math", "math/", "katex", "latex", "data-tex", "mathjax", "mjx-", "math ", '"math"', "math-", "ql-formula",
+    "data-formula", "data-equation", "data-math", "data-asciimath", "arithmatex", "<sup", '"tex"', "mimetex", "mathtex",
 )  # fmt: skip
-"""A page without any of these has no formula that could be found; looking for them costs less than a query."""
-
+"""A page whose tags contain none of these words has no formula that could be found."""
 _MATHJAX_SHOWS = (
     ".MathJax_Preview, .MathJax, .MathJax_Display, .MathJax_SVG, .MathJax_SVG_Display, .MathJax_CHTML, .MJXc-display"
 )
@@ -32,11 +31,6 @@ _LATEX_IMAGE = re.compile(r"latex\.php\?|latex\.codecogs\.com|/(?:mathtex|mimete
 _FORMULA = re.compile(r"\\\((.*?)\\\)|\\\[(.*?)\\\]", re.DOTALL)
 _EXPONENT = re.compile(r"[-+\u2212]?(?:\d+|[nmkijxytNT])")
 _BASE = re.compile(r"(?:\d|\)|(?<![^\W\d_])[^\W\d_]{1,2})$")
-
-
-def has_mathematics(html: str) -> bool:
-    """Whether a page may hold formulas."""
-    return any(marker in html for marker in _MARKERS)
 
 
 def restore_mathematics(tree: HTMLTree) -> None:
