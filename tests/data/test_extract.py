@@ -13,8 +13,7 @@ import pytest
 from athanor.core.artifact import read_jsonl
 from athanor.core.documents import Document, read_documents, read_removed, shards
 from athanor.data.config import Extract
-from athanor.data.extract import document_of, run
-from athanor.data.html_text import PageText
+from athanor.data.extract import BodyText, document_of, run
 from athanor.data.limited import CallFailed
 from athanor.data.warc import Page
 
@@ -116,7 +115,7 @@ def test_plain_text_and_wet_records_are_taken_as_they_are() -> None:
     ],
 )
 def test_a_page_that_fails_is_removed_with_that_reason(failure: str, reason: str) -> None:
-    def fails(*_: object) -> PageText:
+    def fails(*_: object) -> BodyText:
         raise CallFailed(failure)
 
     found = document_of(page("http://h.example/"), Extract(), fails)

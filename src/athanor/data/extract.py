@@ -10,7 +10,7 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from athanor.core.documents import (
 from athanor.core.workers import map_shards
 from athanor.data.charset import decoded
 from athanor.data.config import Extract
-from athanor.data.html_text import PageText, html_to_text, tidied
+from athanor.data.html_text import Method, html_to_text, tidied
 from athanor.data.limited import CallFailed, Limited
 from athanor.data.url import normalized
 from athanor.data.warc import Page, ReadError, read_pages, warc_files
@@ -41,6 +41,15 @@ RUN_DOCUMENTS = 256
 """Documents per shard of a sorted run; merging holds this many of each WARC file in memory."""
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyText:
+    """What the body of a page says, and the encoding it was read in."""
+
+    title: str
+    text: str
+    encoding: str
 
 
 def run(config: Extract, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -100,17 +109,20 @@ def _extract_file(path: Path, config: Extract, source: Path, runs: Path) -> dict
     errors: list[ReadError] = []
     records: Counter[str] = Counter()
     pages = bytes_html = 0
-    limited = Limited(html_to_text, config.time_limit_seconds) if config.time_limit_seconds is not None else None
-    to_text: Callable[..., PageText] = limited or _unlimited
-    try:
+
+    def wanted_pages() -> Iterator[tuple[Page, tuple[Any, ...]]]:
+        nonlocal pages, bytes_html
         for page in read_pages(path, errors.append, lambda kind: records.update([kind]), config.max_body_bytes):
             pages += 1
             bytes_html += len(page.body)
-            found = document_of(page, config, to_text)
-            documents.append(found) if isinstance(found, Document) else rejected.append(found)
-    finally:
-        if limited:
-            limited.close()
+            if reason := _unwanted(page, config):
+                rejected.append(_rejected(page, reason))
+            else:
+                yield page, _arguments(page, config)
+
+    for page, found in _texts(wanted_pages(), config):
+        document = _document(page, found)
+        documents.append(document) if isinstance(document, Document) else rejected.append(document)
     documents.sort(key=_key)
     rejected.sort(key=lambda row: _key(row.document))
     for index, batch in enumerate(_batches(documents, RUN_DOCUMENTS)):
@@ -127,41 +139,63 @@ def _extract_file(path: Path, config: Extract, source: Path, runs: Path) -> dict
     }
 
 
-def _unlimited(html: str, *settings: Any) -> PageText:
-    """Title and text of a page, as `Limited` gives them but in this process."""
-    try:
-        return html_to_text(html, *settings)
-    except Exception as error:  # one page must not stop the others
-        raise CallFailed(f"{type(error).__name__}: {error}") from error
+def _texts(
+    pages: Iterable[tuple[Page, tuple[Any, ...]]], config: Extract
+) -> Iterator[tuple[Page, BodyText | CallFailed]]:
+    """What each page says, or why it cannot be told: in a helper process if there is a time limit."""
+    if config.time_limit_seconds is None:
+        for page, arguments in pages:
+            try:
+                yield page, body_text(*arguments)
+            except Exception as error:  # one page must not stop the others
+                yield page, CallFailed(f"{type(error).__name__}: {error}")
+        return
+    with Limited(body_text, config.time_limit_seconds) as limited:
+        yield from limited.each(pages)
 
 
-def document_of(page: Page, config: Extract, to_text: Callable[..., PageText] = _unlimited) -> Document | Removed:
+def body_text(
+    body: bytes, kind: str, content_type: str, method: Method, main_content: bool, skip: tuple[str, ...]
+) -> BodyText:
+    """The text of a body: `kind` is "wet" (text in UTF-8), "plain" or "html"; `content_type` the header's value."""
+    if kind == "wet":
+        return BodyText("", tidied(body.decode("utf-8", errors="replace")), "utf-8")
+    characters, encoding = decoded(body, content_type)
+    if kind == "plain":
+        return BodyText("", tidied(characters.expandtabs(8)), encoding)
+    page = html_to_text(characters, method, main_content, skip)
+    return BodyText(page.title, page.text, encoding)
+
+
+def document_of(page: Page, config: Extract, to_text: Callable[..., BodyText] = body_text) -> Document | Removed:
     """The document in `page`, or the page as removed with the reason it gave none."""
-    reason = _unwanted(page, config)
-    if reason:
+    if reason := _unwanted(page, config):
         return _rejected(page, reason)
-    encoding, title = "utf-8", ""
     try:
-        if page.is_text:
-            text = tidied(page.body.decode("utf-8", errors="replace"))
-        else:
-            characters, encoding = decoded(page.body, page.headers.get("content-type", ""))
-            if page.content_type == "text/plain":
-                text = tidied(characters.expandtabs(8))
-            else:
-                found = to_text(characters, config.method, config.main_content, config.skip)
-                title, text = found.title, found.text
+        return _document(page, to_text(*_arguments(page, config)))
     except CallFailed as failure:
-        kind = str(failure).partition(":")[0]
+        return _document(page, failure)
+
+
+def _arguments(page: Page, config: Extract) -> tuple[Any, ...]:
+    """What `body_text` needs to know of a page."""
+    kind = "wet" if page.is_text else "plain" if page.content_type == "text/plain" else "html"
+    return page.body, kind, page.headers.get("content-type", ""), config.method, config.main_content, config.skip
+
+
+def _document(page: Page, found: BodyText | CallFailed) -> Document | Removed:
+    if isinstance(found, CallFailed):
+        kind = str(found).partition(":")[0]
         return _rejected(page, kind if kind == "time limit" else f"extraction failed: {kind}")
-    if not text.strip():
+    if not found.text.strip():
         return _rejected(page, "no text")
-    metadata: dict[str, Any] = {"title": title, "encoding": encoding}
+    metadata: dict[str, Any] = {"title": found.title, "encoding": found.encoding}
     if page.truncated:
         metadata["truncated"] = True
     return Document(
-        id=_id(page.url, text), url=page.url, text=text, source=_host(page.url), date=page.date, metadata=metadata
-    )
+        id=_id(page.url, found.text), url=page.url, text=found.text, source=_host(page.url), date=page.date,
+        metadata=metadata,
+    )  # fmt: skip
 
 
 def _unwanted(page: Page, config: Extract) -> str:
