@@ -6,6 +6,7 @@ work starts, or a `ConfigError` that names the place, what was found there and t
 A field's metadata may say how it enters the fingerprint of a step:
     runtime: True      it changes the speed or the place, never the result, and stays out
     files: True        a tuple of paths or glob patterns; the content of the files counts, not their names
+    sources: True      the same for addresses that may be remote ones: those count as they are written
     added: VALUE       a field added later; while it holds VALUE, results from before the field stay valid
 """
 
@@ -17,6 +18,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from athanor.core.sources import is_remote, local_files
 
 T = TypeVar("T")
 
@@ -65,6 +68,9 @@ def fingerprint_dict(config: Any, content_of: Callable[[Path], str]) -> dict[str
             continue
         if field.metadata.get("files"):
             kept[field.name] = sorted(content_of(path) for path in matching_files(value))
+        elif field.metadata.get("sources"):
+            here = sorted(content_of(path) for path in local_files(value))
+            kept[field.name] = [*here, *sorted(address for address in value if is_remote(address))]
         elif dataclasses.is_dataclass(value):
             kept[field.name] = fingerprint_dict(value, content_of)
         else:

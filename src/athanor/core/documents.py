@@ -50,12 +50,50 @@ def shards(folder: Path) -> list[Path]:
     """The shards of a folder in order; raises ValueError when `folder` does not exist."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder of documents")
-    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    found = (path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    return sorted(found, key=lambda path: (len(path.name), path.name))  # 100000 comes after 99999
 
 
 def write_shard(path: Path, documents: Iterable[Document]) -> None:
     """Write `documents` to one shard, whole or not at all."""
     _write(path, COLUMNS, [_row(document) for document in documents])
+
+
+def write_shards(folder: Path, documents: Iterable[Document], shard_bytes: int) -> tuple[int, int, int]:
+    """Write `documents` in shards of about `shard_bytes` of text; returns how many shards, documents and bytes of text.
+
+    No more than one shard is held in memory.
+    """
+    batch: list[Document] = []
+    index = batch_bytes = total = total_bytes = 0
+    for document in documents:
+        batch.append(document)
+        batch_bytes += len(document.text.encode())
+        if batch_bytes >= shard_bytes:
+            write_shard(folder / shard_name(index), batch)
+            total, total_bytes, index = total + len(batch), total_bytes + batch_bytes, index + 1
+            batch, batch_bytes = [], 0
+    if batch:
+        write_shard(folder / shard_name(index), batch)
+        index += 1
+    folder.mkdir(parents=True, exist_ok=True)
+    return index, total + len(batch), total_bytes + batch_bytes
+
+
+def gather_shards(parts: Iterable[tuple[Path, int]], folder: Path) -> int:
+    """Move the shards of several folders, each with its number of shards, into one; returns how many.
+
+    The order is that of the folders. Interrupted and called again, it goes on where it stopped.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    index = 0
+    for part, number in parts:
+        for inner in range(number):
+            source = part / shard_name(inner)
+            if source.exists():
+                source.replace(folder / shard_name(index))
+            index += 1
+    return index
 
 
 def read_shard(path: Path) -> list[Document]:

@@ -64,6 +64,14 @@ STAGES: tuple[Stage, ...] = (
         "pages -> clean, distinct, scored and mixed documents, a reason for every loss",
         (
             Kind(
+                "data.read",
+                "Turn a published corpus (C4, The Pile, Dolma, FineWeb, text, Hugging Face) into documents.",
+                "athanor.data.corpora.config:Read",
+                "athanor.data.corpora.step:run",
+                positional="paths",
+                headline=("documents", "bytes_text", "errors"),
+            ),
+            Kind(
                 "data.extract",
                 "Turn WARC records into documents of text.",
                 "athanor.data.config:Extract",

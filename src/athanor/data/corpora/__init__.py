@@ -1,0 +1,1 @@
+"""Published corpora, read as they are and written as shards of documents."""
