@@ -111,7 +111,12 @@ def _data(run: FakeRun) -> None:
         "filter",
         "data.filter",
         {"documents_in": 3089, "documents_out": 2550, "bytes_in": 28_912_034, "bytes_out": 27_011_550,
-         "removed": removed, "pii": {"email": 41}},
+         "removed": removed, "pii": {"email": 41}, "languages": {"en": 3021, "de": 61, "unknown": 7},
+         "described": described([40, 800, 1500, 210]),
+         "funnel": [
+             {"rule": "language", "documents_in": 3089, "documents_out": 3082, "bytes_out": 28_900_000},
+             {"rule": "gopher", "documents_in": 3082, "documents_out": 2562, "bytes_out": 27_100_000},
+             {"rule": "c4", "documents_in": 2562, "documents_out": 2550, "bytes_out": 27_011_550}]},
         {"documents": "extract"},
         seconds=11,
     )  # fmt: skip
@@ -122,7 +127,8 @@ def _data(run: FakeRun) -> None:
         "data.dedup",
         {"documents_in": 2550, "documents_out": 2204, "bytes_in": 27_011_550, "bytes_out": 17_902_120,
          "removed": {"near: near copy of a kept document": 301, "exact: same text as a kept document": 45},
-         "lines_removed": 81_221},
+         "lines_removed": 81_221, "clusters": 90, "cluster_sizes": {"2": 60, "3": 12, "5": 17, "75": 1},
+         "similarity_histogram": {"edges": [0.7, 0.8, 0.9, 1.0], "counts": [20, 81, 200]}},
         {"documents": "filter"},
         seconds=6,
     )  # fmt: skip
@@ -130,7 +136,7 @@ def _data(run: FakeRun) -> None:
         "quality",
         "data.quality",
         {"documents_in": 2204, "documents_out": 2204, "bytes_in": 17_902_120, "bytes_out": 17_902_120, "removed": {},
-         "auc": 0.957, "threshold": 0.0},
+         "auc": 0.957, "threshold": 0.0, "score_histogram": {"edges": [0, 0.5, 1], "counts": [804, 1400]}},
         {"documents": "dedup", "rejected": "filter"},
         seconds=4,
     )  # fmt: skip
@@ -138,10 +144,22 @@ def _data(run: FakeRun) -> None:
         "mixture",
         "data.mixture",
         {"documents": {"train": 2094, "high_quality": 418, "validation": 110},
-         "bytes": {"train": 17_010_400, "high_quality": 3_420_000, "validation": 891_720}},
+         "bytes": {"train": 17_010_400, "high_quality": 3_420_000, "validation": 891_720},
+         "by": "domain", "tokens_from": ["estimated at 4 bytes per token"],
+         "sources": {
+             "reference": {"tokens": 3_400_000, "weight": 0.7, "share": 0.72, "epochs": 1.0, "capped": False},
+             "<b>code</b>": {"tokens": 300_000, "weight": 0.3, "share": 0.28, "epochs": 4.0, "capped": True}},
+         "described": described([20, 700, 1200, 174]) | {
+             "domains": {"reference": 1800, "<b>code</b>": 294}, "hosts": {"docs.example": 2000, "(others)": 94}}},
         {"documents": "quality"},
         seconds=2,
     )  # fmt: skip
+
+
+def described(counts: list[int]) -> dict[str, Any]:
+    """What a step says of its documents: lengths from 256 bytes on."""
+    lengths = {"edges": [256 << i for i in range(len(counts) + 1)], "counts": counts}
+    return {"documents": sum(counts), "length_histogram": lengths, "languages": {"en": sum(counts)}}
 
 
 def _tokens_and_model(run: FakeRun) -> None:

@@ -25,6 +25,7 @@ from athanor.core.console import warn
 from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
 from athanor.core.workers import map_shards
 from athanor.data.benchmark_items import benchmark_name, read_items
+from athanor.data.describe import Description
 from athanor.data.folders import document_shards
 
 if TYPE_CHECKING:  # numpy and numba load when the step runs, not when its config is read
@@ -103,6 +104,7 @@ def run(config: Decontaminate, inputs: Mapping[str, Path], out: Path) -> dict[st
         "documents_hit": sum(row["contaminated"] for row in written),
         "removed": dict(sorted(removed.items())),
         "passages_removed": sum(row["passages_removed"] for row in written),
+        "described": Description.of(row["described"] for row in written).metric(),
         "benchmarks": _per_benchmark(index, documents_hit, items_hit),
         "common_runs_ignored": common,
     }
@@ -226,6 +228,7 @@ def _write(path: Path, work: Path, out: Path, config: Decontaminate) -> dict[str
     return {
         "documents": len(kept),
         "bytes": sum(size_bytes(row.text) for row in kept),
+        "described": Description.of_documents(kept).counts(),
         "removed": Counter(f"{row.removed_by}: {row.reason}" for row in removed),
         "contaminated": num_contaminated,
         "passages_removed": num_passages,

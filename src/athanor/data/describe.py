@@ -4,9 +4,7 @@ In: documents, one after another or shard after shard. Out: plain counts that ca
 turned into the metric `described`: documents, bytes, a histogram of lengths, scores, shares of languages and
 domains, the largest hosts and sources.
 
-    described = Description()
-    for document in documents: described.add(document)
-    ... return {"described": described.counts()} for a shard, and at the end
+    {"described": Description.of_documents(kept).counts()}  # what a shard returns, and at the end
     metrics["described"] = Description.of(shard["described"] for shard in shards).metric()
 
 Hosts and sources are counted exactly up to `MOST_NAMES` of them; beyond, the rarest are dropped and the metric says so.
@@ -86,6 +84,14 @@ class Description:
         for counts in shards:
             whole.merge(counts)
         return whole
+
+    @classmethod
+    def of_documents(cls, documents: Iterable[Document]) -> "Description":
+        """What `documents` are like."""
+        found = cls()
+        for document in documents:
+            found.add(document)
+        return found
 
     def counts(self) -> dict[str, Any]:
         """Everything counted, as plain JSON."""

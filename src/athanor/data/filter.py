@@ -14,6 +14,7 @@ from athanor.core.artifact import WORK, write_jsonl
 from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
 from athanor.core.workers import map_shards
 from athanor.data.config import Filter
+from athanor.data.describe import Description
 from athanor.data.folders import document_shards
 from athanor.data.rules import Funnel, Passage, judge, rules_of
 
@@ -57,6 +58,7 @@ def run(config: Filter, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]
         "pii": dict(sorted(funnel["pii"].changed.items())) if "pii" in funnel else {},
         "lines_removed": dict(sorted(funnel["c4"].changed.items())) if "c4" in funnel else {},
         "languages": _summed(result["languages"] for result in results),
+        "described": Description.of(result["described"] for result in results).metric(),
         "funnel": [
             {
                 "rule": name,
@@ -88,6 +90,7 @@ def _filter_shard(path: Path, config: Filter, out: Path) -> dict[str, Any]:
         "bytes_in": sum(len(document.text.encode()) for document in documents),
         "bytes_out": sum(len(document.text.encode()) for document in kept),
         "languages": Counter(document.language or "unknown" for document in [*kept, *(row.document for row in gone)]),
+        "described": Description.of_documents(kept).counts(),
         "funnel": {name: vars(passage) for name, passage in funnel.items()},
         "examples": _examples(gone),
     }

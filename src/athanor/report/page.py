@@ -111,7 +111,7 @@ def render(config: Report, run: Run) -> str:
 
 
 def _told(chapter: Chapter, run: Run, config: Report) -> Told:
-    steps = [step for step in run.steps if step.kind in chapter.kinds]
+    steps = [step for step in run.steps if step.kind in (*chapter.kinds, *chapter.optional_kinds)]
     missing = [kind for kind in chapter.kinds if not run.of_kind(kind)]
     if chapter.kinds and not steps:
         return Told(chapter, steps, missing, Markup(""))

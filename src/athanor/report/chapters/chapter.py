@@ -24,6 +24,8 @@ class Chapter:
     template: str
     build: Callable[[Run, Report], dict[str, Any]]
     """What the template shows; it may raise, and the page then says what could not be told."""
+    optional_kinds: tuple[str, ...] = ()
+    """Kinds it tells of too, which a run may well do without."""
 
 
 def excerpt(text: str, characters: int) -> str:

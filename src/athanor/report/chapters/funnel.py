@@ -3,23 +3,26 @@
 from typing import Any
 
 from athanor.report.chapters.chapter import Chapter, excerpt
+from athanor.report.chapters.portrait import portrait
 from athanor.report.charts import Bar, bar_chart
 from athanor.report.config import Report
 from athanor.report.numbers import manifest_link, shown
 from athanor.report.steps import Run, Step
 
-KINDS = ("crawl", "data.extract", "data.filter", "data.dedup", "data.substrings", "data.quality", "data.mixture")
+KINDS = ("crawl", "data.extract", "data.filter", "data.dedup", "data.quality", "data.mixture")
+OPTIONAL_KINDS = ("data.substrings", "data.domains", "data.synth", "data.decontaminate")
 SHARDS_READ = 8  # for excerpts of removed text; the counts come from the metrics
 REASONS_SHOWN = 12
 
 
 def build(run: Run, config: Report) -> dict[str, Any]:
-    """Bars of documents and bytes, and for each step its reasons of removal with excerpts."""
-    steps = [step for step in run.steps if step.kind in KINDS]
+    """Bars of documents and bytes, for each step its reasons of removal with excerpts, and what the corpus is like."""
+    steps = [step for step in run.steps if step.kind in (*KINDS, *OPTIONAL_KINDS)]
     return {
         "documents_chart": _documents_chart(steps),
         "bytes_chart": _bytes_chart(steps),
         "removals": [r for r in (_removal(run, step, config) for step in steps) if r["reasons"]],
+        "portrait": portrait(run, steps),
     }
 
 
@@ -139,4 +142,5 @@ CHAPTER = Chapter(
     KINDS,
     "funnel.html.j2",
     build,
+    OPTIONAL_KINDS,
 )
