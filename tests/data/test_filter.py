@@ -46,7 +46,7 @@ def test_a_kept_document_has_its_language_noted_and_its_text_cleaned() -> None:
 @pytest.mark.parametrize(
     ("text", "url", "removed_by", "reason"),
     [
-        (ENGLISH, "http://casino.example/", "url", "word casino"),
+        (ENGLISH, "http://casino.example/", "url", "gambling: word casino"),
         (GERMAN, "http://h.example/", "language", "language de"),
         ("\n".join([ENGLISH] * 3), "http://h.example/", "gopher_repetition", "more than 30% of lines repeated"),
         ("\n".join(SENTENCES[:2]), "http://h.example/", "gopher_quality", "fewer than 50 words"),

@@ -1,27 +1,22 @@
-"""Web addresses: one spelling per page, and block lists.
+"""Web addresses: one spelling per page, and whether block lists let a page pass.
 
-A block list is a text file, one entry per line, `#` begins a comment:
-
-    domain  casino.example          # this host and every host under it
-    url     http://a.example/b.html # exactly this page
-    word    porn                    # a word of the address, between characters that are no letters or digits
-    soft    adult                   # like word, but only `soft_words` different ones together remove a page
-    part    xxxvideo                # anywhere in the letters and digits of the address
-
-Out: a verdict. Large public lists (squidGuard, UT1) turn into this format by writing `domain` before each line.
+In: a URL. Out: a verdict whose reason names the category of the list and the entry. The formats of lists are those of
+`block_lists.py`.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from athanor.core.config import matching_files
 from athanor.data.filters.verdict import KEPT, Verdict, removed
 
-KINDS = ("domain", "url", "word", "soft", "part")
+if TYPE_CHECKING:  # numba loads when addresses are judged, not when the config is read
+    from athanor.data.block_lists import BlockLists
+
 BUILTIN = Path(__file__).with_name("blocklist.txt")
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -34,20 +29,18 @@ class UrlRule:
     builtin: bool = True
     """Use the short list of adult and gambling words that comes with the package."""
     lists: tuple[str, ...] = field(default=(), metadata={"files": True})
-    """Block lists to add, in the format that docs/02-data.md describes."""
+    """Block lists to add: own format, plain hosts, squidGuard and UT1 folders, hosts files, Adblock."""
     soft_words: int = 2
     """How many different soft words of an address remove it."""
 
 
 @dataclass(frozen=True)
 class BlockList:
-    """Entries of all lists, by kind."""
+    """Entries of all lists, and how they are applied."""
 
-    domains: frozenset[str]
-    urls: frozenset[str]
-    words: frozenset[str]
-    soft: frozenset[str]
+    lists: "BlockLists"
     parts: re.Pattern[str] | None
+    """Any of the parts."""
     soft_words: int
 
 
@@ -58,23 +51,46 @@ def block_list(rule: UrlRule) -> BlockList:
 
 
 def judge(url: str, blocked: BlockList) -> Verdict:
-    """Whether `url` is on no list; the reason names the entry that matched."""
-    host = (urlsplit(url).hostname or "") if "//" in url else ""
-    labels = host.split(".")
-    for start in range(len(labels)):
-        if (domain := ".".join(labels[start:])) in blocked.domains:
-            return removed(f"domain {domain}")
-    if url in blocked.urls:
-        return removed("url on a list")
-    lower = url.lower()
+    """Whether `url` is on no list; the reason names the category and the entry that matched."""
+    from athanor.data.address import address
+
+    lists = blocked.lists
+    where = address(url)
+    if where.host:
+        if found := lists.domains.longest_suffix(where.host):
+            return removed(f"{lists.categories[found[1]]}: domain {found[0]}")
+        if (category := lists.urls.category_of(where.page)) >= 0:
+            return removed(f"{lists.categories[category]}: url on a list")
+        if len(lists.paths.hashes) and (category := _path_category(where.page, lists)) >= 0:
+            return removed(f"{lists.categories[category]}: path on a list")
+    lower = (unquote(url) if "%" in url else url).lower()
     words = set(_NOT_ALPHANUMERIC.split(lower))
-    if hard := words & blocked.words:
-        return removed(f"word {min(hard)}")
-    if len(soft := words & blocked.soft) >= blocked.soft_words:
-        return removed(f"soft words {' '.join(sorted(soft))}")
+    if hard := words & lists.words.keys():
+        return removed(f"{lists.words[min(hard)]}: word {min(hard)}")
+    if len(soft := words & lists.soft.keys()) >= blocked.soft_words:
+        return removed(f"{lists.soft[min(soft)]}: soft words {' '.join(sorted(soft))}")
     if blocked.parts and (match := blocked.parts.search(_NOT_ALPHANUMERIC.sub("", lower))):
-        return removed(f"part {match.group()}")
+        return removed(f"{lists.parts[match.group()]}: part {match.group()}")
     return KEPT
+
+
+def _path_category(page: str, lists: "BlockLists") -> int:
+    """The category of the longest listed beginning of a page."""
+    beginning = page.partition("?")[0]
+    while "/" in beginning:
+        if (category := lists.paths.category_of(beginning)) >= 0:
+            return category
+        beginning = beginning.rpartition("/")[0]
+    return -1
+
+
+@lru_cache(maxsize=8)
+def _read_lists(paths: tuple[Path, ...], soft_words: int) -> BlockList:
+    from athanor.data.block_lists import read_block_lists
+
+    lists = read_block_lists(paths)
+    parts = re.compile("|".join(sorted(lists.parts))) if lists.parts else None
+    return BlockList(lists, parts, soft_words)
 
 
 def normalized(url: str) -> str:
@@ -125,31 +141,3 @@ def _escaped(piece: str) -> str:
         return quote(unquote(piece, errors="strict"), safe="!$&'()*+,;=:@~")
     except UnicodeDecodeError:  # escapes of some other character set: leave them
         return piece
-
-
-@lru_cache(maxsize=8)
-def _read_lists(paths: tuple[Path, ...], soft_words: int) -> BlockList:
-    entries: dict[str, set[str]] = {kind: set() for kind in KINDS}
-    for path in paths:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            found = line.split("#", 1)[0].split() if not line.startswith("url") else line.split(" #", 1)[0].split()
-            if not found:
-                continue
-            if len(found) != 2 or found[0] not in KINDS:
-                raise ValueError(
-                    f"{path}: line {number}: expected one of {', '.join(KINDS)} and a value, found {line!r}"
-                )
-            entries[found[0]].add(found[1] if found[0] == "url" else found[1].lower())
-    return BlockList(
-        domains=frozenset(entries["domain"]),
-        urls=frozenset(entries["url"]),
-        words=frozenset(entries["word"]),
-        soft=frozenset(entries["soft"]),
-        parts=_any_of(entries["part"]),
-        soft_words=soft_words,
-    )
-
-
-def _any_of(parts: Iterable[str]) -> re.Pattern[str] | None:
-    cleaned = sorted({_NOT_ALPHANUMERIC.sub("", part) for part in parts} - {""})
-    return re.compile("|".join(cleaned)) if cleaned else None

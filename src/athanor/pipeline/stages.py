@@ -87,7 +87,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.filter:run",
                 inputs=("documents",),
                 headline=("documents_in", "documents_out", "bytes_out"),
-                version=3,  # words split by kernels of our own
+                version=4,  # reasons of addresses name the category of the list
             ),
             Kind(
                 "data.dedup",

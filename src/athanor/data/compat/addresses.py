@@ -18,6 +18,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from athanor.data.address import address
+from athanor.data.block_lists import Listed
 from athanor.data.compat.line_hashes import Hashes, contains, hashes_of_lines, merged
 from athanor.data.compat.spacy_words import MISSING
 from athanor.data.filters.verdict import KEPT, Verdict, removed
@@ -39,6 +41,8 @@ class Lists:
     parts: re.Pattern[str] | None
     """Any of the parts, in the letters and digits of an address run together."""
     min_soft_words: int
+    own_urls: Listed | None = None
+    """Pages on lists of one's own."""
 
 
 def judge(url: str, lists: Lists) -> Verdict:
@@ -48,7 +52,7 @@ def judge(url: str, lists: Lists) -> Verdict:
         return removed("domain")
     if contains(lists.hosts, found.fqdn):
         return removed("subdomain")
-    if url in lists.urls:
+    if url in lists.urls or (lists.own_urls and lists.own_urls.category_of(address(url).page) >= 0):
         return removed("url")
     words = set(_BETWEEN_WORDS.split(url))  # as written: a banned word in capitals passes
     if words & lists.words:
@@ -66,15 +70,15 @@ def lists_of(rule: UrlRule, folder: str | None = None) -> Lists:
     Raises ValueError where a file is missing, saying where it was looked for.
     """
     _extractor()
-    own = block_list(replace(rule, builtin=False))
-    hosts = hashes_of_lines("\n".join(own.domains).encode())
-    urls, words, soft, parts = set(own.urls), set(own.words), set(own.soft), own.parts
+    listed = block_list(replace(rule, builtin=False))
+    own, parts = listed.lists, listed.parts
+    hosts, urls, words, soft = own.domains.hashes, set[str](), set(own.words), set(own.soft)
     if rule.builtin:
         read = _published(Path(folder) if folder else _folder_of_datatrove())
         hosts = merged([hosts, read.hosts])
         urls, words, soft = urls | read.urls, words | read.words, soft | read.soft_words
         parts = re.compile(f"{parts.pattern}|{read.parts.pattern}") if parts and read.parts else parts or read.parts
-    return Lists(hosts, frozenset(urls), frozenset(words), frozenset(soft), parts, rule.soft_words)
+    return Lists(hosts, frozenset(urls), frozenset(words), frozenset(soft), parts, rule.soft_words, own.urls)
 
 
 @lru_cache(maxsize=2)
