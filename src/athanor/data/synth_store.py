@@ -84,6 +84,11 @@ class Store:
             file.seek(place)
             return Generation(**json.loads(file.readline()))
 
+    def all(self) -> Iterator[Generation]:
+        """Every answer, in the order of their coming."""
+        for _, _, generation in _lines(self._path):
+            yield generation
+
     def _count(self, generation: Generation, place: int) -> None:
         self._places[generation.key] = place
         self.prompt_tokens += generation.prompt_tokens

@@ -298,6 +298,13 @@ STAGES: tuple[Stage, ...] = (
                 headline=("rows",),
             ),
             Kind(
+                "posttrain.self_instruct",
+                "Make instruction data from seed tasks with a language model.",
+                "athanor.posttrain.self_instruct_config:SelfInstruct",
+                "athanor.posttrain.self_instruct:run",
+                headline=("tasks", "cost"),
+            ),
+            Kind(
                 "posttrain.sft",
                 "Fine-tune on conversations, the loss on completions only.",
                 "athanor.posttrain.config:Sft",
