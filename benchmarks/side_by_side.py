@@ -14,7 +14,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,15 @@ class Row:
 
 def arguments(description: str | None) -> argparse.Namespace:
     """`--quick` and `--json FILE`, which every benchmark takes."""
+    return parser_of(description).parse_args()
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark takes, to add others to."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="less text and fewer rounds: under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, versions and machine there too")
-    return parser.parse_args()
+    return parser
 
 
 def compare(
@@ -63,8 +68,13 @@ def compare(
             start = _cpu_seconds()
             run()
             times[name].append(_cpu_seconds() - start)
+    return rows_of(task, times, note)
+
+
+def rows_of(task: str, times: Mapping[str, Sequence[float]], note: str = "") -> list[Row]:
+    """The rows of one task from the CPU seconds of each contender, round by round; one is called OURS."""
     rows = []
-    for name in names:
+    for name in times:
         ratios = [theirs / ours for theirs, ours in zip(times[name], times[OURS], strict=True)]
         taken = times[name]
         rows.append(
