@@ -9,8 +9,8 @@ datatrove lives in an environment of its own, since its fastText binding and its
 Without --peer only our side is measured. Pages: see data_pages.py; 600 of them in one file, and in four for the
 workers. Both sides stay loaded
 and are warmed up on a few pages; then all take turns, so that a machine that slows down slows all of them. Compared
-is user and system time, children included; wall time stands beside it. Also measured: signatures alone, reading WARC
-beside warcio, one worker beside two, the share of each stage, and the peak memory of a worker.
+is user and system time, children included; wall time stands beside it. Also measured: the heuristics alone,
+signatures alone, reading WARC beside warcio, one worker beside two, the share of each stage, and the peak memory of a worker.
 """
 
 import json
@@ -78,7 +78,7 @@ def main() -> None:
         ours = Side([sys.executable, str(Path(__file__).with_name("data_chain.py"))])
         peer = Side([chosen.peer, str(Path(__file__).with_name("data_peer.py"))]) if chosen.peer else None
         rows = chain_rows(ours, peer, work, chosen.methods, chosen.rounds, note)
-        rows += minhash_rows(ours, peer, work, chosen.rounds)
+        rows += text_rows(ours, peer, work, chosen.rounds)
         rows += reading_rows(ours, work, chosen.rounds, note)
         two_workers(ours, work, chosen.methods[0])
     report(rows, ["athanor", "fastwarc", "resiliparse", "trafilatura", "numba", "warcio"], chosen.json)
@@ -109,22 +109,25 @@ def chain_rows(ours: Side, peer: Side | None, work: Path, methods: list[str], ro
     return rows
 
 
-def minhash_rows(ours: Side, peer: Side | None, work: Path, rounds: int) -> list[Row]:
-    """Signatures alone, of texts as the quickest method extracts them."""
+def text_rows(ours: Side, peer: Side | None, work: Path, rounds: int) -> list[Row]:
+    """The heuristics alone and the signatures alone, of texts as the quickest method extracts them."""
     extract.run(Extract(time_limit_seconds=None), {"pages": work / "pages"}, work / "extracted")
     texts = [document.text for document in read_documents(work / "extracted" / "documents")]
     texts = [text for text in texts if len(text.split()) > 50]
     for name, part in (("all", texts), ("some", texts[:5])):
         (work / f"{name}.json").write_text(json.dumps(part), encoding="utf-8")
     sides = {OURS: ours, **({"datatrove": peer} if peer else {})}
-    for side in sides.values():
-        side.do("minhash", texts=str(work / "some.json"))
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            times[name].append(side.do("minhash", texts=str(work / "all.json"))["cpu"])
-    size = sum(map(len, texts))
-    return rows_of("signatures 14 x 8 (target 50x)", times, f"{len(texts)} texts, {size / 1e6:.1f} M characters")
+    note = f"{len(texts)} texts, {sum(map(len, texts)) / 1e6:.1f} M characters"
+    rows: list[Row] = []
+    for task, title in (("heuristics", "Gopher, C4, FineWeb"), ("minhash", "signatures 14 x 8 (target 50x)")):
+        for side in sides.values():
+            side.do(task, texts=str(work / "some.json"))
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, side in sides.items():
+                times[name].append(side.do(task, texts=str(work / "all.json"))["cpu"])
+        rows += rows_of(title, times, note)
+    return rows
 
 
 def reading_rows(ours: Side, work: Path, rounds: int, note: str) -> list[Row]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from athanor.core.config import from_dict
-from athanor.core.documents import read_documents
+from athanor.core.documents import Document, read_documents
 from athanor.data import extract, filter, rules
 from athanor.data.config import Extract, Filter
 from athanor.data.dedup.config import MinHash
@@ -68,6 +68,16 @@ def minhash(texts: str) -> dict[str, Any]:
     for text in loaded:
         signature(shingles_of(text, config), functions)
     return {"cpu": _cpu_seconds() - start}
+
+
+def heuristics(texts: str) -> dict[str, Any]:
+    """Gopher, C4 and FineWeb over the texts in a JSON file, each text up to the rule that removes it."""
+    documents = [Document("", "", text) for text in json.loads(Path(texts).read_text(encoding="utf-8"))]
+    off = {"url": None, "language": None, "pii": None}
+    chosen = rules.rules_of(from_dict(Filter, {**FINEWEB, **off}, "benchmark"))
+    start = _cpu_seconds()
+    kept = sum(isinstance(rules.judge(document, chosen, {}), Document) for document in documents)
+    return {"cpu": _cpu_seconds() - start, "kept": kept}
 
 
 def read(pages: str) -> dict[str, Any]:
@@ -131,6 +141,7 @@ def _peak_bytes() -> int:
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "chain": chain,
+    "heuristics": heuristics,
     "minhash": minhash,
     "read": read,
     "read_warcio": read_warcio,

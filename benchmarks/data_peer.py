@@ -19,6 +19,8 @@ from pathlib import Path
 os.environ.setdefault("TLDEXTRACT_CACHE", tempfile.mkdtemp())
 logging.disable(logging.CRITICAL)
 
+import trafilatura  # noqa: E402, F401 - fails here rather than silently on every page
+from datatrove.data import Document  # noqa: E402
 from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature  # noqa: E402
 from datatrove.pipeline.extractors import Trafilatura  # noqa: E402
 from datatrove.pipeline.filters import (  # noqa: E402
@@ -35,7 +37,6 @@ from datatrove.pipeline.writers import ParquetWriter  # noqa: E402
 from datatrove.utils import lid  # noqa: E402
 from datatrove.utils.hashing import HashConfig  # noqa: E402
 from loguru import logger  # noqa: E402
-from trafilatura import extract as _  # noqa: E402, F401 - fails here rather than silently on every page
 
 logger.remove()
 CONFIG = MinhashConfig(hash_config=HashConfig(hash_fc="sha1", precision=64))
@@ -75,6 +76,20 @@ def chain(pages, language_model, timeout=30.0):
     return {"cpu": used, "wall": wall, "stages": stages, "kept": int(kept), "peak_bytes": _peak_bytes()}
 
 
+def heuristics(texts):
+    """Gopher, C4 and FineWeb over the texts in a JSON file, each text up to the rule that removes it."""
+    documents = [Document(text=text, id="") for text in json.loads(Path(texts).read_text(encoding="utf-8"))]
+    steps = [
+        GopherRepetitionFilter(),
+        GopherQualityFilter(),
+        C4QualityFilter(filter_no_terminal_punct=False),
+        FineWebQualityFilter(),
+    ]
+    start = _cpu_seconds()
+    kept = sum(all(step.filter(document) is True for step in steps) for document in documents)
+    return {"cpu": _cpu_seconds() - start, "kept": kept}
+
+
 def minhash(texts):
     """Signatures of the texts in a JSON file, text in."""
     loaded = json.loads(Path(texts).read_text(encoding="utf-8"))
@@ -96,7 +111,7 @@ def _peak_bytes():
 
 def main():
     answers, sys.stdout = sys.stdout, sys.stderr
-    tasks = {"chain": chain, "minhash": minhash}
+    tasks = {"chain": chain, "heuristics": heuristics, "minhash": minhash}
     for line in sys.stdin:
         task = json.loads(line)
         print(json.dumps(tasks[task.pop("task")](**task)), file=answers, flush=True)
