@@ -7,10 +7,10 @@ datatrove lives in an environment of its own, since its fastText binding and its
     python -m venv VENV && VENV/bin/pip install "datatrove[io,processing]==0.10.1" spacy lxml_html_clean
 
 Without --peer only our side is measured. Pages: see data_pages.py; 600 of them in one file, and in four for the
-workers. Both sides stay loaded
-and are warmed up on a few pages; then all take turns, so that a machine that slows down slows all of them. Compared
-is user and system time, children included; wall time stands beside it. Also measured: the heuristics alone,
-signatures alone, reading WARC beside warcio, one worker beside two, the share of each stage, and the peak memory of a worker.
+workers. Both sides stay loaded and are warmed up on a few pages; then all take turns, so that a machine that slows
+down slows all of them. Compared is user and system time, children included; wall time stands beside it. Also measured:
+the heuristics alone, signatures alone, reading WARC beside warcio, one worker beside two, the share of each stage, and
+the peak memory of a worker.
 """
 
 import json
