@@ -137,11 +137,27 @@ LOOK_COMMANDS = (
         "document",
     ),
 )
-OTHER_COMMANDS = (*PIPELINE_COMMANDS, *MODEL_COMMANDS, *LOOK_COMMANDS)
+
+SCALING_COMMANDS = (
+    Command(
+        "scaling sweep",
+        "Run a ladder of small models; predict each larger run before it starts.",
+        "athanor.pipeline.sweep:Sweep",
+        "athanor.pipeline.sweep:main",
+        "recipe",
+    ),
+    Command(
+        "plan",
+        "From a budget to a model: size, tokens, layout, days, dollars, energy, loss.",
+        "athanor.scaling.planner_config:Plan",
+        "athanor.scaling.plan_command:main",
+    ),
+)
+OTHER_COMMANDS = (*PIPELINE_COMMANDS, *MODEL_COMMANDS, *LOOK_COMMANDS, *SCALING_COMMANDS)
 
 
 def commands() -> dict[str, Command]:
-    """Every command by its words: the pipeline's, the model's, those that look, and one for each kind of step."""
+    """Every command by its words: those named above, and one for each kind of step."""
     table = {command.words: command for command in OTHER_COMMANDS}
     single = "athanor.pipeline.single"
     table["crawl site"] = Command(
@@ -192,6 +208,7 @@ def overview(table: dict[str, Command]) -> str:
     text += lines([command.words for command in PIPELINE_COMMANDS])
     text += ["", "a model", *lines([command.words for command in MODEL_COMMANDS])]
     text += ["", "documents", *lines([command.words for command in LOOK_COMMANDS])]
+    text += ["", "budgets and sizes", *lines([command.words for command in SCALING_COMMANDS])]
     text += ["", "one step by itself, in the order of the work"]
     shown = {command.words for command in OTHER_COMMANDS}
     for stage in STAGES:

@@ -49,7 +49,7 @@ def command_reference() -> str:
         "Made by `python -m athanor.reference`; `athanor COMMAND --help` says the same.",
         "A field marked *runtime* changes speed or place, never the result, and stays out of the fingerprint.",
         "",
-        "## The pipeline, the model, looking at documents",
+        "## The pipeline, the model, documents, budgets and sizes",
     ]
     for command in cli.OTHER_COMMANDS:
         lines += ["", f"### athanor {command.words}", "", command.summary, "", *_field_lines(imported(command.options))]

@@ -25,8 +25,11 @@ from athanor.pipeline.stages import imported
 STEP = "step.json"
 
 
-def execute(folder: Path) -> Manifest | None:
-    """Run the step described by `folder/step.json`; the manifest is returned by the first process only."""
+def execute(folder: Path, cpu_seconds_before: float = 0.0) -> Manifest | None:
+    """Run the step described by `folder/step.json`; the manifest is returned by the first process only.
+
+    `cpu_seconds_before`: what this process had used for earlier steps.
+    """
     step = read_json(folder / STEP)
     config = from_dict(imported(step["config_class"]), step["config"], f"{folder / STEP}: config")
     run = imported(step["run"])
@@ -62,7 +65,7 @@ def execute(folder: Path) -> Manifest | None:
         ended=_now(),
         seconds=round(time.monotonic() - start, 3),
         peak_memory_bytes=environment.peak_memory_bytes(),
-        cpu_seconds=round(environment.cpu_seconds(), 3),
+        cpu_seconds=round(environment.cpu_seconds() - cpu_seconds_before, 3),
         attempts=history["attempts"],
     )
     write_manifest(folder, manifest)
@@ -79,17 +82,17 @@ def main(argv: list[str]) -> int:
     # the runner's way to interrupt; Ctrl-C alone would not do, as background jobs of a shell ignore it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        _end_with_parent()
+        end_with_parent()
     try:
         execute(folder)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        return _report(folder, error)
+        return report(folder, error)
     return 0
 
 
-def _report(folder: Path, error: Exception) -> int:
+def report(folder: Path, error: Exception) -> int:
     """Tell a user's mistake in one line, ours with its traceback; keep both."""
     text = "".join(traceback.format_exception(error))
     (folder / WORK).mkdir(exist_ok=True)
@@ -111,7 +114,7 @@ def _begin_attempt(work: Path) -> dict[str, Any]:
     return history
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process soon after its runner is gone, so that a killed run does not go on unseen."""
     parent = os.getppid()
 
