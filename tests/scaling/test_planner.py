@@ -180,9 +180,7 @@ def test_a_fit_of_ones_own_is_used_with_its_interval(tmp_path: Path) -> None:
     (tmp_path / "fit.json").write_text(json.dumps(fit))
     plan = planned(Plan(flops=1e15, fit=tmp_path, hardware="CPU", gpus=1, vocab_size=1024, context_length=128))
     low, high = plan["model"]["loss_range"]
-    assert (high - low) / 2 / plan["model"]["loss"] == pytest.approx(
-        0.075, rel=0.01
-    )  # between .05 and .1 in log compute
+    assert (high - low) / 2 / plan["model"]["loss"] == pytest.approx(0.075, rel=0.01)
     assert "own fit of 30 runs" in plan["law"]["source"] and plan["law"]["warnings"] == ["w"]
     assert any("C^0.450" in row["what"] for row in plan["sensitivity"])
 
