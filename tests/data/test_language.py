@@ -30,7 +30,8 @@ def test_several_languages_come_best_first_and_can_be_noted() -> None:
     rules = rules_of(Filter(**only, language=LanguageRule(languages=None, noted=2)))
     kept = judge_document(Document("a", "", TEXTS["fr"]), rules, {})
     assert isinstance(kept, Document) and kept.language == "fr"
-    assert next(iter(kept.metadata["languages"])) == "fr" and len(kept.metadata["languages"]) == 2
+    assert kept.metadata["languages"][0] == ["fr", kept.metadata["language_score"]]
+    assert len(kept.metadata["languages"]) == 2
 
 
 def test_line_breaks_do_not_matter_and_nothing_has_no_language() -> None:

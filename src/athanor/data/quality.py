@@ -180,42 +180,29 @@ def model_file(folder: Path, part: str) -> Path:
 
 def _train(config: Quality, chosen: "Sequence[Example]", saved: Path, work: Path) -> "tuple[Unit, dict[str, Any]]":
     """Train and save the model and those of the parts; returns what parts consist of, and how well they do."""
-    import numpy as np
-
-    from athanor.data import linear_classifier as linear
-    from athanor.data.held_out import area_interval, area_under_curve, calibration
+    from athanor.data.linear_classifier import Training
     from athanor.data.origin import unit_of
+    from athanor.data.trained_parts import train_in_parts
 
-    training = linear.Training(config.bucket_bits, config.max_words, config.epochs, config.learning_rate, config.seed)
+    training = Training(config.bucket_bits, config.max_words, config.epochs, config.learning_rate, config.seed)
     texts, labels = [example.document.text for example in chosen], [example.is_good for example in chosen]
-    data = linear.examples(texts, labels, training)
     unit = _unit_of_parts(config, chosen)
     groups = [unit_of(example.document, unit) for example in chosen]
-    folds = np.array([_fold(group, config) for group in groups], np.int64)
-    models = [linear.trained_without(data, folds, fold, training) for fold in range(config.folds)]
-    held_out = linear.held_out_scores(data, folds, models)
+    trained = train_in_parts(texts, labels, groups, training, config.folds)
+    trained.whole.save(saved)
+    for part, model in enumerate(trained.parts):
+        model.save(work / "models" / f"{part}.safetensors")
 
-    whole = linear.calibrated(linear.train(data, training), held_out, data.is_good)
-    whole.save(saved)
-    for fold, model in enumerate(models):
-        part = replace(model or whole, slope=whole.slope, shift=whole.shift)
-        part.save(work / "models" / f"{fold}.safetensors")
-
-    interval = area_interval(held_out, data.is_good, groups, config.seed)
-    calibrated = calibration(held_out, data.is_good, folds)
-    words = _telling_words(whole, chosen)
+    words = _telling_words(trained.whole, chosen)
     return unit, {
-        "examples": {"good": int(data.is_good.sum()), "bad": int((~data.is_good).sum())},
+        "examples": {"good": sum(labels), "bad": len(labels) - sum(labels)},
         "examples_from": dict(sorted(Counter(example.why for example in chosen).items())),
-        "auc": area_under_curve(held_out, data.is_good),
-        "auc_interval": None if interval is None else list(interval),
         "held_out_by": unit,
         "held_out_groups": {
             "good": len({group for group, good in zip(groups, labels, strict=True) if good}),
             "bad": len({group for group, good in zip(groups, labels, strict=True) if not good}),
         },
-        "calibration_error": None if calibrated is None else calibrated[0],
-        "reliability": [] if calibrated is None else calibrated[1],
+        **trained.report,
         "words_for": words[:SHOWN_WORDS],
         "words_against": words[::-1][:SHOWN_WORDS],
     }
@@ -230,12 +217,6 @@ def _unit_of_parts(config: Quality, chosen: "Sequence[Example]") -> "Unit":
         if len(hosts) < config.folds or max(hosts.values()) > hosts.total() / 2:
             return "page"
     return "host"
-
-
-def _fold(name: str, config: Quality) -> int:
-    from athanor.data.origin import draw
-
-    return int(draw(config.seed, "fold", name) * config.folds)
 
 
 def _telling_words(classifier: "Classifier", chosen: "Sequence[Example]") -> list[str]:
@@ -257,6 +238,7 @@ def _score(path: Path, work: Path, config: Quality, unit: "Unit") -> list[float]
     """The probability of each document of a shard, which is also left for `_write`."""
     from athanor.data.linear_classifier import Classifier
     from athanor.data.origin import unit_of
+    from athanor.data.trained_parts import part_of
 
     whole = work / "models" / f"{WHOLE}.safetensors"
     if whole.exists():
@@ -264,7 +246,10 @@ def _score(path: Path, work: Path, config: Quality, unit: "Unit") -> list[float]
         scores = [model.probability(row.text) for row in read_shard(path)]
     else:
         models = [Classifier.load(work / "models" / f"{fold}.safetensors") for fold in range(config.folds)]
-        scores = [models[_fold(unit_of(row, unit), config)].probability(row.text) for row in read_shard(path)]
+        scores = [
+            models[part_of(unit_of(row, unit), config.seed, config.folds)].probability(row.text)
+            for row in read_shard(path)
+        ]
     write_json(work / "scores" / f"{path.stem}.json", scores)
     return scores
 

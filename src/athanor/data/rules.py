@@ -126,7 +126,7 @@ def _language_rule(rule: language.LanguageRule) -> Rule:
         code, score = ranked[0] if ranked else ("", 0.0)
         metadata: dict[str, Any] = {**document.metadata, "language_score": score}
         if rule.noted:
-            metadata["languages"] = dict(ranked)
+            metadata["languages"] = [list(pair) for pair in ranked]
         noted = replace(document, language=code, metadata=metadata)
         return noted, language.judge(code, score, rule), Counter()
 

@@ -134,6 +134,14 @@ STAGES: tuple[Stage, ...] = (
                 headline=("documents_out", "documents_hit"),
             ),
             Kind(
+                "data.harmful",
+                "Train a classifier of harmful text on labelled examples; score documents with it.",
+                "athanor.data.harmful_training:Harmful",
+                "athanor.data.harmful_training:run",
+                optional_inputs=("documents", "harmful", "harmless", "model"),
+                headline=("auc", "removed_of_harmful", "removed_of_harmless"),
+            ),
+            Kind(
                 "data.domains",
                 "Label documents with domains by address and by a trained classifier.",
                 "athanor.data.domains:Domains",
