@@ -107,6 +107,12 @@ def read_documents(folder: Path) -> Iterator[Document]:
         yield from read_shard(path)
 
 
+def iterate_shard(path: Path) -> Iterator[Document]:
+    """The documents of one shard, some hundreds of them in memory at a time."""
+    for row in _read(path, COLUMNS, batch_rows=256):
+        yield _document(row)
+
+
 def write_removed_shard(path: Path, removed: Iterable[Removed]) -> None:
     """Write removed documents with their reasons to one shard, whole or not at all."""
     _write(path, REMOVED_COLUMNS, [(*_row(row.document), row.removed_by, row.reason) for row in removed])
@@ -150,12 +156,12 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
         parquet.write_table(table, temporary, compression="zstd")
 
 
-def _read(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _read(path: Path, columns: Sequence[str], batch_rows: int = 1 << 16) -> Iterator[tuple[str, ...]]:
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
         missing = [column for column in columns if column not in file.schema_arrow.names]
         if missing:
             raise ValueError(f"{path}: no column {', '.join(missing)}; found {', '.join(file.schema_arrow.names)}")
-        for batch in file.iter_batches(columns=list(columns)):
+        for batch in file.iter_batches(batch_rows, columns=list(columns)):
             yield from zip(*(batch.column(column).to_pylist() for column in columns), strict=True)

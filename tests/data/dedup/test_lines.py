@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from athanor.core.artifact import write_json
 from athanor.data.dedup.config import RepeatedLines
+from athanor.data.dedup.corpus import STARTS
 from athanor.data.dedup.lines import (
     LINE_COUNTS,
     REPEATED_LINES,
@@ -87,7 +89,7 @@ def test_every_shard_hears_of_its_own_lines_that_others_have_too(tmp_path: Path)
     """A line counts once per document; what it is told does not depend on the ranges of keys."""
     shards = [["a\na\nb", "a\nc"], ["b\na", "c"], [], ["d"]]
     for i, texts in enumerate(shards):
-        keys, found_in, first = count_lines(texts, range(10 * i, 10 * i + len(texts)))
+        keys, found_in, first = count_lines(enumerate(texts, start=10 * i))
         columns = {"key": keys, "found_in": found_in, "first": first}
         write_sorted(tmp_path / LINE_COUNTS / f"{i}.arrow", columns, "key")
     common = {"a": (3, 0), "b": (2, 0), "c": (2, 1)}
@@ -95,6 +97,7 @@ def test_every_shard_hears_of_its_own_lines_that_others_have_too(tmp_path: Path)
         work = tmp_path / f"{rows_per_range}-{more_than}"
         (work / LINE_COUNTS).parent.mkdir()
         (work / LINE_COUNTS).symlink_to(tmp_path / LINE_COUNTS)
+        write_json(work / STARTS, {str(i): (10 * i, 10 * i + len(texts)) for i, texts in enumerate(shards)})
         ranges = split_hashes(work / "ranges", 7, rows_per_range)
         assert sum(repeated_in_range(path, work, more_than) for path in ranges) == len(shared)
         for i, texts in enumerate(shards):

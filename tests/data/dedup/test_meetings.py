@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from athanor.data.dedup import meetings
 from athanor.data.dedup.meetings import MEMBERS, PAIRS, find_groups, leave_keys, pair_range, save
 from athanor.data.dedup.ranges import (
-    list_column,
-    lists,
     numbers,
     range_of,
-    read_range,
     read_ranges,
     read_table,
     split_at,
@@ -136,10 +133,3 @@ def test_ranges_of_hashes_cover_every_hash_once(tmp_path: Path, num_rows: int) -
     assert [low for low, _ in ranges] == [0, *(high for _, high in ranges[:-1])]
     assert ranges[-1][1] == 2**64
     assert split_at(tmp_path / "none", [0]) == []
-
-
-def test_lists_of_numbers_come_back(tmp_path: Path) -> None:
-    rows = [np.array([3, 1], np.uint64), np.empty(0, np.uint64), np.array([2**64 - 1], np.uint64)]
-    write_sorted(tmp_path / "a.arrow", {"key": np.array([5, 3, 4])}, "key", pa.table({"list": list_column(rows)}))
-    table = read_range(tmp_path / "a.arrow", "key", 4, 6)
-    assert [row.tolist() for row in lists(table, "list")] == [[2**64 - 1], [3, 1]]

@@ -6,8 +6,8 @@ similar enough to one that is kept: documents are taken in order of preference, 
 because of an earlier kept one or kept itself.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -36,8 +36,8 @@ class Candidate:
     """ISO 8601; empty where unknown."""
     key: tuple[int, int] = (0, 0)
     """Equal keys make copies: of the text, or of what else is compared."""
-    shingles: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
-    """Sorted, without repeats."""
+    shingles: Callable[[], Hashes] = lambda: np.empty(0, np.uint64)
+    """Reads the hashes of its shingles, sorted, without repeats; a document with a known key is never asked."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,17 @@ def copies(group: Sequence[Candidate], keep: Keep, min_similarity: float | None,
     Equal keys make a copy, which is called `equal`, unless that is None; with `min_similarity`, so does that
     Jaccard similarity.
     """
-    kept: list[Candidate] = []
+    compared: list[tuple[Candidate, Hashes]] = []  # the first kept ones, with their shingles
     found: list[Copy] = []
     kept_for_key: dict[tuple[int, int], tuple[Candidate, float, str]] = {}
     for document in _by_preference(group, keep):
         match = kept_for_key.get(document.key) if equal else None
         if match is None and min_similarity is not None:
-            match = _first_similar(document, kept, min_similarity)
+            shingles = document.shingles()
+            match = _first_similar(shingles, compared, min_similarity)
+            if match is None and len(compared) < MOST_KEPT_COMPARED:
+                compared.append((document, shingles))
         if match is None:
-            kept.append(document)
             kept_for_key[document.key] = (document, 1.0, equal or "")
         else:
             kept_for_key.setdefault(document.key, match)
@@ -115,10 +117,10 @@ def _by_preference(group: Sequence[Candidate], keep: Keep) -> list[Candidate]:
 
 
 def _first_similar(
-    document: Candidate, kept: Sequence[Candidate], min_similarity: float
+    shingles: Hashes, compared: Sequence[tuple[Candidate, Hashes]], min_similarity: float
 ) -> tuple[Candidate, float, str] | None:
-    for other in kept[:MOST_KEPT_COMPARED]:
-        similarity = jaccard(document.shingles, other.shingles)
+    for other, of_other in compared:
+        similarity = jaccard(shingles, of_other)
         if similarity >= min_similarity:
             return other, similarity, NEAR
     return None

@@ -4,20 +4,32 @@ In: what passes over shards left about the documents in groups (`passes.describe
 copies found, once in the order of the removed documents and once in that of the kept ones, so that the pass over
 shards that follows reads its own documents from either.
 
-One group at a time is compared, its shingles read from the mapped files when they are looked at. In memory
-are the names of the documents of one range: some 300 bytes for each, of which a range has
-`meetings.MEMBERS_PER_RANGE` and at most one group more.
+One group at a time is compared, and shingles are read from the files when they are looked at: not for exact copies,
+and kept only of the documents that others are compared with. In memory are the names of the documents of one
+range: some kilobyte for each, of which a range has `meetings.MEMBERS_PER_RANGE` and at most one group more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from athanor.data.dedup.clusters import NEAR, Candidate, Copy, Keep, copies
-from athanor.data.dedup.ranges import lists, numbers, range_of, read_ranges, shard_files, write_sorted
+from athanor.data.dedup.ranges import (
+    range_of,
+    read_range,
+    read_ranges,
+    read_table,
+    rows_below,
+    shard_files,
+    write_sorted,
+)
+from athanor.data.dedup.words import Hashes
 
 DESCRIBED = "described"  # folder of what is known of likely copies
 HISTOGRAM_BINS = 20
@@ -32,7 +44,8 @@ def decide(
 ) -> dict[str, Any]:
     """Find the copies in one range of groups and leave them; returns how many there are, and how alike."""
     found: list[Copy] = []
-    for group in _groups(read_ranges(shard_files(stage / DESCRIBED), "group", *range_of(path))):
+    _shingle_lists.cache_clear()
+    for group in _groups(shard_files(stage / DESCRIBED), *range_of(path)):
         found.extend(copies(group, keep, min_similarity, equal))
     found.sort(key=lambda copy: copy.document.position)
     numbers_of = {
@@ -73,27 +86,28 @@ def copies_between(stage: Path, by: Literal["position", "kept"], low: int, high:
     return sorted(found, key=lambda copy: getattr(copy, "document" if by == "position" else "kept").position)
 
 
-def _groups(table: pa.Table) -> Iterator[list[Candidate]]:
-    """The documents of each group, group after group."""
-    order = np.argsort(numbers(table, "group"), kind="stable")
-    groups = numbers(table, "group")[order]
-    ends = [*np.flatnonzero(np.diff(groups)) + 1, len(groups)] if len(groups) else []
-    positions, sizes = numbers(table, "position"), numbers(table, "size_bytes")
-    keys = numbers(table, "key_0"), numbers(table, "key_1")
-    ids, urls, dates = (table.column(name).to_pylist() for name in ("id", "url", "date"))
-    shingles = list(lists(table, "shingles"))
-    start = 0
-    for end in ends:
-        yield [
-            Candidate(
-                position=int(positions[i]),
-                id=ids[i],
-                url=urls[i],
-                size_bytes=int(sizes[i]),
-                date=dates[i],
-                key=(int(keys[0][i]), int(keys[1][i])),
-                shingles=shingles[i],
-            )
-            for i in order[start:end]
-        ]
-        start = int(end)
+def _groups(files: Sequence[Path], low: int, high: int) -> Iterator[list[Candidate]]:
+    """The documents of each group in the range, group after group."""
+    rows: list[tuple[int, Candidate]] = []
+    for file in files:
+        table, first = read_range(file, "group", low, high), rows_below(file, "group", low)
+        for i, row in enumerate(table.drop_columns("shingles").to_pylist()):
+            names = {name: row[name] for name in ("position", "id", "url", "size_bytes", "date")}
+            key = (row["key_0"], row["key_1"])
+            rows.append((row["group"], Candidate(**names, key=key, shingles=partial(_shingles, file, first + i))))
+    rows.sort(key=lambda row: (row[0], row[1].position))
+    for _, members in groupby(rows, key=lambda row: row[0]):
+        yield [candidate for _, candidate in members]
+
+
+def _shingles(file: Path, row: int) -> Hashes:
+    """The shingles in one row of a file that describes likely copies."""
+    ends, values = _shingle_lists(file)
+    return values[ends[row] : ends[row + 1]].copy()
+
+
+@lru_cache(maxsize=64)
+def _shingle_lists(file: Path) -> tuple[NDArray[np.int64], Hashes]:
+    """Where the shingles of each row begin, and all shingles, both mapped from the file."""
+    column = read_table(file).column("shingles").chunk(0)
+    return column.offsets.to_numpy(), column.values.to_numpy()

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from athanor.data.dedup.ranges import concatenated, numbers, range_of, read_range, shard_files, write_sorted
+from athanor.core.artifact import read_json
+from athanor.data.dedup.corpus import STARTS
+from athanor.data.dedup.ranges import numbers, range_of, read_ranges, rows_below, shard_files, write_sorted
 from athanor.data.dedup.words import Hashes
 
 Indices = NDArray[np.int64]
@@ -23,15 +25,17 @@ def tell_shards(path: Path, counts: Path, told: Path, more_than: int) -> int:
     `counts` is the folder of the shards' tables.
     """
     low, high = range_of(path)
-    tables = [read_range(file, "key", low, high) for file in shard_files(counts)]
-    if not tables:
+    files = shard_files(counts)
+    if not files:
         return 0
-    rows = concatenated(tables)
+    rows = read_ranges(files, "key", low, high)
+    sizes = [rows_below(file, "key", high) - rows_below(file, "key", low) for file in files]
+    index = {name: i for i, name in enumerate(read_json(counts.parent / STARTS))}
     keys, found_in, first = added_up(*(numbers(rows, name) for name in ("key", "found_in", "first")))
     frequent = found_in > more_than
     keys, found_in, first = keys[frequent], found_in[frequent], first[frequent]
     places = places_in(keys, numbers(rows, "key"))
-    of_shard = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
+    of_shard = np.repeat([index[file.stem] for file in files], sizes)
     shown = places >= 0
     places = places[shown]
     columns = {"shard": of_shard[shown], "key": keys[places], "found_in": found_in[places], "first": first[places]}

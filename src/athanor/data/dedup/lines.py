@@ -9,7 +9,7 @@ page its structure and stays.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +57,16 @@ def limit(config: RepeatedLines, num_documents: int) -> int:
     return max(config.max_documents, int(config.max_share * num_documents))
 
 
-def count_lines(texts: Sequence[str], positions: Sequence[int]) -> tuple[Hashes, Indices, Indices]:
-    """The sorted keys of lines, how many texts hold each, and the first position where it is found."""
-    per_document = [np.unique(line_keys(text)) for text in texts]
-    keys = np.concatenate([np.empty(0, np.uint64), *per_document])
+def count_lines(texts: Iterable[tuple[int, str]]) -> tuple[Hashes, Indices, Indices]:
+    """The sorted keys of lines, how many texts hold each, and the first position where it is found.
+
+    `texts` come with their positions in the corpus.
+    """
+    per_document, positions = [np.empty(0, np.uint64)], [0]
+    for position, text in texts:
+        per_document.append(np.unique(line_keys(text)))
+        positions.append(position)
+    keys = np.concatenate(per_document)
     where = np.repeat(np.asarray(positions, np.int64), [len(found) for found in per_document])
     written = keys != 0
     return added_up(keys[written], np.ones(int(written.sum()), np.int64), where[written])

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from athanor.core.artifact import write_jsonl
-from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
+from athanor.core.documents import Document, Removed, iterate_shard, write_removed_shard, write_shard
 from athanor.data.dedup.anchors import anchors
 from athanor.data.dedup.config import Substrings
 from athanor.data.dedup.corpus import place_of
@@ -37,7 +37,7 @@ def count_anchors(path: Path, work: Path, length: int) -> dict[str, int]:
     start = place_of(path, work).start
     hashes, times, positions = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     num_bytes = 0
-    for i, document in enumerate(read_shard(path)):
+    for i, document in enumerate(iterate_shard(path)):
         text = _bytes(document.text)
         num_bytes += len(text)
         found = anchors(text, length)
@@ -65,7 +65,7 @@ def leave_passages(path: Path, work: Path, length: int) -> int:
     rows: list[tuple[int, int, int]] = []
     passages: list[bytes] = []
     repeated: list[tuple[int, int, int]] = []
-    for position, document in enumerate(read_shard(path), start=place.start):
+    for position, document in enumerate(iterate_shard(path), start=place.start):
         text = _bytes(document.text)
         found = anchors(text, length)
         for row in np.flatnonzero(places_in(known, found.hashes) >= 0).tolist():
@@ -110,7 +110,7 @@ def cut_repeated(path: Path, work: Path, out: Path, config: Substrings) -> dict[
     kept: list[Document] = []
     removed: list[Removed] = []
     cuts: list[Cut] = []
-    for i, each in enumerate(read_shard(path)):
+    for i, each in enumerate(iterate_shard(path)):
         own = slice(bounds[i], bounds[i + 1])
         text, found = cut_text(each.text, start[own], end[own])
         cuts.extend(replace(cut, id=each.id, url=each.url) for cut in found)

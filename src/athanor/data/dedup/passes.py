@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from athanor.core.artifact import read_json, write_json, write_jsonl
-from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
+from athanor.core.documents import Document, Removed, iterate_shard, write_removed_shard, write_shard
 from athanor.data.dedup.address import address_key
 from athanor.data.dedup.clusters import NEAR, Copy, cluster_rows
 from athanor.data.dedup.config import Dedup, MinHash, RepeatedLines, SameAddress
@@ -60,25 +60,28 @@ def address_keys(path: Path, work: Path, address: SameAddress) -> int:
 def fingerprint(path: Path, work: Path, config: Dedup) -> dict[str, int]:
     """Leave the keys of the documents' texts and, with `config.near`, of the bands of their signatures."""
     place, removed = place_of(path, work), read_verdicts(path, work, [ADDRESSES])
-    documents = read_shard(path)
-    full = _full_keys([text_key(document.text) for document in documents])
+    full = [np.empty((0, 2), np.uint64)]
     keys = [np.empty(0, np.uint64)]
     owners: list[int] = []
+    num_bytes = 0
     functions = hash_functions(config.near) if config.near else None
-    for i, document in enumerate(documents):
+    for i, document in enumerate(iterate_shard(path)):
+        num_bytes += size_bytes(document.text)
+        key = text_key(document.text)
+        full.append(key[None])
         if i in removed:
             continue
         if config.exact:
-            keys.append(full[i, :1])
+            keys.append(key[:1])
             owners.append(i)
         if config.near and functions:
             shingles = shingles_of(document.text, config.near)
             if len(shingles):
                 keys.append(band_keys(signature(shingles, functions), config.near.bands))
                 owners.extend([i] * config.near.bands)
-    save(work / COPIES / FULL_KEYS / f"{path.stem}.npy", full)
+    save(work / COPIES / FULL_KEYS / f"{path.stem}.npy", np.concatenate(full))
     num_keys = leave_keys(work / COPIES, path.stem, np.concatenate(keys), place.start + np.array(owners, np.int64))
-    return {"keys": num_keys, "bytes": sum(size_bytes(document.text) for document in documents)}
+    return {"keys": num_keys, "bytes": num_bytes}
 
 
 def describe(path: Path, work: Path, stage: str, near: MinHash | None) -> int:
@@ -86,30 +89,35 @@ def describe(path: Path, work: Path, stage: str, near: MinHash | None) -> int:
     place = place_of(path, work)
     members = read_range(work / stage / MEMBERS, "position", place.start, place.end)
     positions = numbers(members, "position")
-    documents = read_shard(path) if len(positions) else []
     full = np.load(work / stage / FULL_KEYS / f"{path.stem}.npy")
-    found = [documents[i] for i in positions - place.start]
-    names = ("id", "url", "date")
-    table = pa.table(
-        {name: pa.array([getattr(document, name) for document in found], pa.large_string()) for name in names}
-        | {"shingles": list_column([_shingle_set(document.text, near) for document in found])}
-    )
+    chosen = set(positions.tolist())
+    names: dict[str, list[str]] = {"id": [], "url": [], "date": []}
+    sizes: list[int] = []
+    shingles: list[Hashes] = []
+    for position, document in enumerate(iterate_shard(path), start=place.start):
+        if position in chosen:
+            for name, values in names.items():
+                values.append(getattr(document, name))
+            sizes.append(size_bytes(document.text))
+            shingles.append(_shingle_set(document.text, near))
+    words = {name: pa.array(values, pa.large_string()) for name, values in names.items()}
+    table = pa.table(words | {"shingles": list_column(shingles)})
     columns = {
         "group": numbers(members, "group"),
         "position": positions,
-        "size_bytes": np.array([size_bytes(document.text) for document in found], np.int64),
+        "size_bytes": np.array(sizes, np.int64),
         "key_0": full[positions - place.start, 0],
         "key_1": full[positions - place.start, 1],
     }
     write_sorted(work / stage / DESCRIBED / f"{path.stem}.arrow", columns, "group", table)
-    return len(found)
+    return len(positions)
 
 
 def count_lines_of_kept(path: Path, work: Path) -> int:
     """Leave in how many of the shard's documents each line is found, copies left out."""
     place, removed = place_of(path, work), read_verdicts(path, work, [ADDRESSES, COPIES])
-    kept = {place.start + i: document.text for i, document in enumerate(read_shard(path)) if i not in removed}
-    keys, found_in, first = count_lines(list(kept.values()), list(kept))
+    texts = ((place.start + i, document.text) for i, document in enumerate(iterate_shard(path)) if i not in removed)
+    keys, found_in, first = count_lines(texts)
     columns = {"key": keys, "found_in": found_in, "first": first}
     write_sorted(work / LINE_COUNTS / f"{path.stem}.arrow", columns, "key")
     return len(keys)
@@ -119,17 +127,16 @@ def clean_keys(path: Path, work: Path, lines: RepeatedLines, too_many: int) -> d
     """Leave the keys of the documents' texts as they are without repeated lines, and which are too short then."""
     place, removed = place_of(path, work), read_verdicts(path, work, [ADDRESSES, COPIES])
     known = known_lines(place, work, lines, too_many)
-    texts = [document.text for document in read_shard(path)]
-    cleaned = [_clean(text, known, lines, place.start + i) for i, text in enumerate(texts)]
-    too_short = {
-        i: clean.num_words
-        for i, clean in enumerate(cleaned)
-        if clean.dropped and clean.num_words < lines.min_words_left and i not in removed
-    }
+    keys: list[Hashes] = []
+    too_short: dict[int, int] = {}
+    for i, document in enumerate(iterate_shard(path)):
+        cleaned = _clean(document.text, known, lines, place.start + i)
+        keys.append(text_key(cleaned.text))
+        if cleaned.dropped and cleaned.num_words < lines.min_words_left and i not in removed:
+            too_short[i] = cleaned.num_words
     write_json(work / "too_short" / f"{path.stem}.json", too_short)
-    left = [i not in removed and i not in too_short for i in range(len(texts))]
-    keys = _full_keys([text_key(clean.text) for clean in cleaned])
-    return {"keys": _leave_full_keys(path, work, CLEANED, keys, left), "too_short": len(too_short)}
+    left = [i not in removed and i not in too_short for i in range(len(keys))]
+    return {"keys": _leave_full_keys(path, work, CLEANED, _full_keys(keys), left), "too_short": len(too_short)}
 
 
 def write(path: Path, work: Path, out: Path, config: Dedup, too_many: int) -> dict[str, Any]:
@@ -142,7 +149,7 @@ def write(path: Path, work: Path, out: Path, config: Dedup, too_many: int) -> di
     kept: list[Document] = []
     removed: list[Removed] = []
     dropped: Counter[str] = Counter()
-    for i, document in enumerate(read_shard(path)):
+    for i, document in enumerate(iterate_shard(path)):
         if i in verdicts:
             removed.append(Removed(document, *verdicts[i]))
             continue

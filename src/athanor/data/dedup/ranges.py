@@ -9,8 +9,7 @@ The files are Arrow IPC, mapped into memory: a range is found by bisection and n
 many ranges there are follows from the number of rows alone, so that results do not depend on workers.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from athanor.core.artifact import atomic_path, read_json, write_json
 
 ROWS_PER_RANGE = 1 << 22  # of a key and a number: 64 MiB, and a few times that while they are sorted
 KEY_SPACE = 1 << 64
+FILES_AT_ONCE = 1024  # systems limit how many files a process may map
 
 
 def write_sorted(path: Path, columns: dict[str, Any], by: str, table: pa.Table | None = None) -> None:
@@ -63,17 +63,26 @@ def read_table(path: Path) -> pa.Table:
 
 def shard_files(folder: Path) -> list[Path]:
     """The tables in a folder, in the order of the shards or ranges that they are named after."""
-    return sorted(path for path in folder.glob("*.arrow") if not path.name.startswith("."))
+    found = (path for path in folder.glob("*.arrow") if not path.name.startswith("."))
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def rows_below(path: Path, by: str, low: int) -> int:
+    """How many rows of the file have a key below `low`: the number of the first row of a range."""
+    table = read_table(path)
+    return _place(numbers(table, by), low) if table.num_rows else 0
 
 
 def read_ranges(paths: Sequence[Path], by: str, low: int, high: int) -> pa.Table:
-    """The rows of all files in the range, file after file; there must be at least one file."""
-    return concatenated([read_range(path, by, low, high) for path in paths])
+    """The rows of all files in the range, file after file; there must be at least one file.
 
-
-def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
-    """One table after the other, without copying."""
-    return pa.concat_tables(tables)
+    They are copied, so that no more than `FILES_AT_ONCE` files are mapped however many there are.
+    """
+    parts = []
+    for i in range(0, len(paths), FILES_AT_ONCE):
+        tables = [read_range(path, by, low, high) for path in paths[i : i + FILES_AT_ONCE]]
+        parts.append(pa.concat_tables(tables).combine_chunks())
+    return pa.concat_tables(parts).combine_chunks()
 
 
 def numbers(table: pa.Table, name: str) -> NDArray[Any]:
@@ -81,14 +90,6 @@ def numbers(table: pa.Table, name: str) -> NDArray[Any]:
     column = table.column(name)
     array: NDArray[Any] = column.chunk(0).to_numpy() if column.num_chunks == 1 else column.to_numpy()
     return array
-
-
-def lists(table: pa.Table, name: str) -> Iterator[NDArray[Any]]:
-    """The lists of numbers in a column, each without copying: only what is looked at is read."""
-    for chunk in table.column(name).chunks:
-        offsets, values = chunk.offsets.to_numpy(), chunk.values.to_numpy()
-        for first, end in pairwise(offsets):
-            yield values[first:end]
 
 
 def list_column(arrays: Sequence[NDArray[np.uint64]]) -> pa.Array:
