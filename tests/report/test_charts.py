@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from athanor.core.drawing import spread_apart, ticks
 from athanor.report.charts import Bar, Interval, Point, Series, bar_chart, interval_chart, line_chart
-from athanor.report.drawing import spread_apart, ticks
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 

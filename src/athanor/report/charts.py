@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from athanor.report import drawing
+from athanor.core import drawing
 
 DASH = "7 4"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from athanor.report import drawing
+from athanor.core import drawing
 
 
 @dataclass(frozen=True)

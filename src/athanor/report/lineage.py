@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from athanor.report.drawing import FONT, NARROW
+from athanor.core.drawing import FONT, NARROW
 from athanor.report.layered import layers_of, layout
 
 WIDE = 1000

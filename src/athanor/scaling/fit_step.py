@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from athanor.core.artifact import write_json, write_text
 from athanor.core.config import ConfigError
 from athanor.core.console import say
-from athanor.scaling import laws, repeated_step
+from athanor.scaling import figures, laws, repeated_step
 from athanor.scaling.config import Fit as FitConfig
 from athanor.scaling.config import Table
 from athanor.scaling.fit import Fit, Problem, bootstrap, fit
@@ -41,7 +41,10 @@ def run(config: FitConfig, inputs: Mapping[str, Path], out: Path) -> dict[str, A
     models = [model_of(text) for text in config.predict]
     repeats = config.law == "repeated"
     found = repeated_step.analysis(runs, config, models) if repeats else analysis(runs, config, models)
+    drawn = found.pop("figures")
     write_json(out / "fit.json", found)
+    for name, text in drawn.items():
+        write_text(out / f"{name}.svg", text)
     write_text(out / "residuals.csv", _residuals_csv(runs, found.pop("residuals")))
     text = repeated_step.summary(found) if repeats else summary(found)
     write_text(out / "summary.txt", text)
@@ -81,6 +84,7 @@ def analysis(runs: Runs, config: FitConfig, models: Sequence[tuple[float, ...]])
         raise ConfigError(f"predict: the {form} law takes PARAMETERS,TOKENS")
     asked = [*budgets, *(6 * size * tokens for size, tokens in models)]
     curves = envelope(runs)
+    shown = [_panel(panel) for panel in panels(runs, config.coverage, config.resamples, config.seed)]
     return {
         "law": form,
         "formula": laws.FORMS[form].formula,
@@ -105,7 +109,7 @@ def analysis(runs: Runs, config: FitConfig, models: Sequence[tuple[float, ...]])
         "optima": [predictor.optimum(budget) for budget in budgets],
         "predictions": [predictor.model(size, tokens) for size, tokens in models],
         "beyond_the_runs": {"intervals_widened_by": wider},
-        "panels": [_panel(panel) for panel in panels(runs, config.coverage, config.resamples, config.seed)],
+        "panels": shown,
         "isoflop": isoflop_rows(profiles, config.coverage),
         "envelope": None
         if curves is None
@@ -117,6 +121,7 @@ def analysis(runs: Runs, config: FitConfig, models: Sequence[tuple[float, ...]])
         "warnings": warnings_of(runs, fitted, draws, intervals, profiles, asked),
         "notes": list(runs.notes),
         "residuals": fitted.residuals.tolist(),
+        "figures": _figures(runs, fitted, draws, profiles, shown, config.coverage),
     }
 
 
@@ -247,6 +252,20 @@ def summary(found: Mapping[str, Any]) -> str:
     lines += [f"  warning: {text}" for text in found["warnings"]]
     lines += [f"  note: {text}" for text in found["notes"]]
     return "\n".join(lines) + "\n"
+
+
+def _figures(
+    runs: Runs, fitted: Fit, draws: Floats, profiles: IsoFlop, shown: Sequence[Mapping[str, Any]], coverage: float
+) -> dict[str, str]:
+    """Name -> text of the SVG file."""
+    law = fitted.law
+    drawn = {f"loss_against_{panel['size']}": figures.loss_against(runs, panel, law) for panel in shown}
+    if profiles.bottoms:
+        drawn["isoflop"] = figures.isoflop_profiles(runs, profiles)
+    if law.theta[laws.ALPHA] > 0 and law.theta[laws.BETA] > 0:
+        drawn["optima"] = figures.optima(runs, profiles, law, draws, coverage)
+        drawn["contours"] = figures.contours(runs, law)
+    return drawn | {"residuals": figures.residuals(runs, fitted.residuals.tolist())}
 
 
 def _exponents(fitted: Fit, draws: Floats, coverage: float) -> dict[str, Any] | None:

@@ -18,8 +18,12 @@ from athanor.scaling.power_law import PowerLaw, power_law
 
 Floats = NDArray[np.float64]
 
-SAME_BUDGET = 0.1  # runs whose log compute is no further apart are of one group
+SAME_BUDGET = 0.15  # span in log compute of the runs that count as one budget
 FEWEST = 3  # different sizes that a parabola needs
+ENOUGH = (
+    5  # sizes of a group that was meant as one; where ENOUGH_GROUPS have them, smaller groups are chance neighbours
+)
+ENOUGH_GROUPS = 3
 EDGE = 0.1  # share of a group's range of log N at either end in which a bottom counts as on the edge
 
 
@@ -43,7 +47,8 @@ class Bottom:
 
 @dataclass(frozen=True)
 class IsoFlop:
-    """All profiles, and the growth of their bottoms."""
+    """All profiles, and the growth of their bottoms; bottoms on an edge are left out of it where two others are
+    there."""
 
     bottoms: tuple[Bottom, ...]
     skipped: tuple[str, ...]
@@ -57,10 +62,13 @@ def isoflop(parameters: ArrayLike, tokens: ArrayLike, loss: ArrayLike, flops: Ar
     """The isoFLOP analysis of runs; the laws are None with fewer than two bottoms."""
     n, d, y, c = (np.asarray(values, np.float64) for values in (parameters, tokens, loss, flops))
     found, skipped = [], []
-    for members in groups(c):
+    together = groups(c)
+    meant = sum(len(np.unique(n[members])) >= ENOUGH for members in together) >= ENOUGH_GROUPS
+    fewest = ENOUGH if meant else FEWEST
+    for members in together:
         label = f"{np.exp(np.log(c[members]).mean()):.3g} FLOPs, {len(members)} runs"
-        if len(np.unique(n[members])) < FEWEST:
-            skipped.append(f"{label}: fewer than {FEWEST} sizes")
+        if len(np.unique(n[members])) < fewest:
+            skipped.append(f"{label}: fewer than {fewest} sizes")
             continue
         bottom = _bottom(n, d, y, c, members)
         if bottom is None:
@@ -70,23 +78,35 @@ def isoflop(parameters: ArrayLike, tokens: ArrayLike, loss: ArrayLike, flops: Ar
     found.sort(key=lambda bottom: bottom.compute)
     if len({bottom.compute for bottom in found}) < 2:
         return IsoFlop(tuple(found), tuple(skipped), None, None, None)
-    budgets = [bottom.compute for bottom in found]
-    scale = np.array([bottom.scale for bottom in found])
-    with_scale = scale if (scale > 0).all() else None
+    inside = [bottom for bottom in found if not bottom.on_edge]
+    used = inside if len({bottom.compute for bottom in inside}) >= 2 else found
+    budgets = [bottom.compute for bottom in used]
+    scale = np.array([bottom.scale for bottom in used])
+    known = scale[scale > 0]
+    # three sizes leave no scatter to judge by: such a bottom counts like a middling one
+    with_scale = np.where(scale > 0, scale, np.median(known)) if len(known) else None
     return IsoFlop(
         tuple(found),
         tuple(skipped),
-        power_law(budgets, [bottom.parameters for bottom in found], with_scale),
-        power_law(budgets, [bottom.tokens for bottom in found], with_scale),
-        power_law(budgets, [bottom.loss for bottom in found]),
+        power_law(budgets, [bottom.parameters for bottom in used], with_scale),
+        power_law(budgets, [bottom.tokens for bottom in used], with_scale),
+        power_law(budgets, [bottom.loss for bottom in used]),
     )
 
 
 def groups(flops: Floats) -> list[NDArray[np.int64]]:
-    """Runs of about equal compute: neighbours in log compute no further apart than SAME_BUDGET."""
+    """Runs of about equal compute: cut at the widest gaps until no group spans more than SAME_BUDGET in log compute."""
     order = np.argsort(flops, kind="stable")
-    cuts = np.flatnonzero(np.diff(np.log(flops[order])) > SAME_BUDGET) + 1
-    return [np.sort(part) for part in np.split(order, cuts)]
+    log_c = np.log(flops[order])
+    waiting, found = [(0, len(order))], []
+    while waiting:
+        first, last = waiting.pop()
+        if log_c[last - 1] - log_c[first] <= SAME_BUDGET:
+            found.append((first, last))
+            continue
+        cut = first + 1 + int(np.argmax(np.diff(log_c[first:last])))
+        waiting += [(first, cut), (cut, last)]
+    return [np.sort(order[first:last]) for first, last in sorted(found)]
 
 
 def _bottom(n: Floats, d: Floats, y: Floats, c: Floats, members: NDArray[np.int64]) -> Bottom | None:

@@ -15,6 +15,7 @@ from athanor.scaling.intervals import percentiles
 from athanor.scaling.laws import Law, law
 from athanor.scaling.repeated import RIDGE, RepeatedFit, fit_repeated
 from athanor.scaling.runs import Runs
+from athanor.scaling.step_figures import repetition_figure, ridge_figure
 
 EPOCHS = (1, 2, 4, 8, 16, 32, 64)
 ONE_EPOCH = 1.01  # tokens over unique tokens up to which a run counts as one of fresh data
@@ -79,6 +80,7 @@ def analysis(runs: Runs, config: FitConfig, models: list[tuple[float, ...]]) -> 
         "warnings": _warnings(found),
         "notes": notes,
         "residuals": found.residuals.tolist(),
+        "figures": {"repetition": repetition_figure(found, config.coverage), "ridge": ridge_figure(found)},
     }
 
 

@@ -23,6 +23,7 @@ from athanor.scaling.config import Backtest, Compare, Hyperparameters, Mixture
 from athanor.scaling.fit_step import model_of, table_of
 from athanor.scaling.mixture_law import MixtureLaw, Recommendation, fit_mixture_law, recommend
 from athanor.scaling.runs import Runs
+from athanor.scaling.step_figures import backtest_figure, compare_figure, mixture_figure, transfer_figure
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +64,7 @@ def run_backtest(config: Backtest, inputs: Mapping[str, Path], out: Path) -> dic
             f"{100 * cut.coverage:9.0f}%  {naive}"
         )
     lines += [f"  left out: {text}" for text in skipped]
+    write_text(out / "backtest.svg", backtest_figure(runs, cuts, config.along, config.coverage))
     return _finished(out, "backtest.json", found, lines)
 
 
@@ -73,6 +75,7 @@ def run_compare(config: Compare, inputs: Mapping[str, Path], out: Path) -> dict[
     found = compare(
         runs, first, second, by=config.by, coverage=config.coverage, resamples=config.resamples, seed=config.seed
     )
+    write_text(out / "compare.svg", compare_figure(runs, found, config.by))
     return _finished(
         out, "compare.json", asdict(found) | {"by": config.by, "coverage": config.coverage}, _told(found, config)
     )
@@ -100,6 +103,8 @@ def run_mixture(config: Mixture, inputs: Mapping[str, Path], out: Path) -> dict[
         seed=config.seed,
     )
     write_json(out / "weights.json", best.weights)
+    natural = weights.mean(axis=0) if available is None else np.array(available) / sum(available)
+    write_text(out / "mixture.svg", mixture_figure(best, natural.tolist()))
     found = {
         "method": config.method,
         "runs": len(weights),
@@ -132,6 +137,8 @@ def run_hyperparameters(config: Hyperparameters, inputs: Mapping[str, Path], out
                 "regret_upper": _finite(upper),
             }
         )
+    asked = [(row["parameters"], row["tokens"]) for row in rows]
+    write_text(out / "hyperparameters.svg", transfer_figure(moved, asked, config.coverage))
     found: dict[str, Any] = {
         "setting": config.setting,
         "coverage": config.coverage,
