@@ -21,7 +21,7 @@ class LanguageRule:
     """Codes to keep; null keeps all and only notes the language."""
     min_score: float = 0.65
     """Lowest probability at which a language counts as known."""
-    max_characters: int = 10_000
+    max_characters: int = 2_000
     """Only the beginning of a longer text is looked at."""
     noted: int = field(default=0, metadata={"added": 0})
     """How many languages to note with their scores in metadata.languages, the likeliest first; 0: only the first."""
@@ -44,13 +44,13 @@ def judge(language: str, score: float, rule: LanguageRule) -> Verdict:
     return KEPT
 
 
-def identify(text: str, max_characters: int = 10_000) -> tuple[str, float]:
+def identify(text: str, max_characters: int = 2_000) -> tuple[str, float]:
     """Code and probability of the language of `text`; ("", 0.0) where there is nothing to tell it by."""
     found = ranked(text, max_characters, 1)
     return found[0] if found else ("", 0.0)
 
 
-def ranked(text: str, max_characters: int = 10_000, number: int = 3) -> list[tuple[str, float]]:
+def ranked(text: str, max_characters: int = 2_000, number: int = 3) -> list[tuple[str, float]]:
     """The `number` likeliest languages of `text` with their probabilities, best first; none for an empty text."""
     line = " ".join(text[:max_characters].split())
     if not line:

@@ -15,7 +15,6 @@ from itertools import cycle
 from typing import Literal
 
 from athanor.data.filters.verdict import KEPT, Verdict, removed
-from athanor.data.pii_fineweb import replaced as replaced_as_fineweb
 
 Kind = Literal["email", "ipv4", "ipv6", "phone", "iban", "card", "ssn"]
 
@@ -41,8 +40,6 @@ class Pii:
     """E-mail addresses."""
     ipv4: bool = True
     """Public IPv4 addresses."""
-    ipv4_in_longer_numbers: bool = False
-    """Find e-mail and IPv4 addresses as FineWeb did, also inside a longer dotted number (a version, a section)."""
     ipv6: bool = True
     """Public IPv6 addresses."""
     phones: bool = True
@@ -75,19 +72,12 @@ def mask(text: str, rule: Pii) -> tuple[str, Counter[str]]:
     >>> mask("mail ada@lovelace.org or 8.8.8.8, not 127.0.0.1", Pii())
     ('mail email@example.com or 192.0.2.1, not 127.0.0.1', Counter({'email': 1, 'ipv4': 1}))
     """
-    found: Counter[str] = Counter()
-    emails, ipv4 = rule.emails, rule.ipv4
-    if rule.ipv4_in_longer_numbers:
-        text, found = replaced_as_fineweb(text, _values("email", rule) * emails, _values("ipv4", rule) * ipv4)
-        emails = ipv4 = False
     wanted = {
-        "email": emails, "ipv4": ipv4, "ipv6": rule.ipv6, "phone": rule.phones, "iban": rule.ibans, "card": rule.cards,
-        "ssn": rule.ssns,
+        "email": rule.emails, "ipv4": rule.ipv4, "ipv6": rule.ipv6, "phone": rule.phones, "iban": rule.ibans,
+        "card": rule.cards, "ssn": rule.ssns,
     }  # fmt: skip
-    if not any(wanted.values()):
-        return text, found
     finds = [find for find in find_all(text, rule.phone_regions) if wanted[find[0]]]
-    found.update(kind for kind, _, _ in finds)
+    found = Counter(kind for kind, _, _ in finds)
     if rule.action == "drop" or not finds:
         return text, found
     turns = {kind: cycle(_values(kind, rule)) for kind in REPLACEMENTS}  # anew for each text: order does not matter

@@ -14,6 +14,7 @@ behind a word such as "tel".
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from athanor.data import pii_scan as scan
 
@@ -38,14 +39,16 @@ _FILE_ENDINGS = frozenset((
 _NO_ADDRESS = re.compile(
     r"(?:\b(?:versions?|versión|versão|vers?|release|rel|v|r|rev|revision|build|firmware|kernel|driver|update|patch"
     r"|sections?|sec|sección|seção|secció|sezione|abschnitt|chapter|chapitre|capítulo|capitolo|kapitel|раздел|глава|قسم"
-    r"|clause|paragraph|para|article|artikel|appendix|annex|table|figure|fig|item|step|rule|oid"
+    r"|policy|clause|paragraph|para|article|artikel|appendix|annex|table|figure|fig|item|step|rule|oid"
     r"|gcc|clang|python|perl|php|ruby|java|jdk|openssl|apache|nginx|mysql|linux|windows|android|ios|firefox|thunderbird"
     r"|chrome|chromium|safari|opera|netscape|mozilla|webkit|acrobat|flash|office)[\s.:#=-]{0,3}|(?:§|第) ?)$",
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"(?:^|\n)[ \t]*$")
 _HEADING_END = re.compile(r"[.)]?[ \t\xa0]+\w|[.)]?¶")
-_LARGEST_OF_HEADING = 31  # four numbers up to it at the beginning of a line, a word behind, number a heading
+_DATED = re.compile(r"\d{4}-\d\d-\d\d[ (]{1,3}$")  # before a release
+_THREE_NUMBERS = re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.\d{1,2}(?!\.?\d)")
+_LARGEST_OF_VERSION = 31  # four numbers up to it may count headings or releases; .03% of all addresses have no larger
 _IPV6 = re.compile(r"[23][0-9a-fA-F]{3}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])")
 _PHONE_WORD = re.compile(
     r"(?:\b(?:tel|tél|telephone|téléphone|telefon|telefono|teléfono|tlf|phone|ph|fax|call|dial|ring|mobile|mob|cell|text"
@@ -155,10 +158,18 @@ def _ipv4(text: str, start: int, end: int, regions: Sequence[str]) -> Find | Non
         return None
     if before.endswith("-") and before[-2:-1].isalpha():  # name-1.2.3.4
         return None
-    is_small = max(address.packed) <= _LARGEST_OF_HEADING
-    if is_small and _HEADING.search(before) and _HEADING_END.match(text[end : end + 8]):
-        return None
+    if max(address.packed) <= _LARGEST_OF_VERSION:
+        if _HEADING.search(before) and _HEADING_END.match(text[end : end + 8]):
+            return None
+        if _DATED.search(before) or tuple(address.packed[:2]) in _versions(text):
+            return None
     return "ipv4", start, end
+
+
+@lru_cache(maxsize=1)
+def _versions(text: str) -> set[tuple[int, int]]:
+    """How the numbers with three parts in `text` begin: beside 3.8.7, 3.8.7.1 is a version and no address."""
+    return {(int(first), int(second)) for first, second in _THREE_NUMBERS.findall(text)}
 
 
 def _ipv6(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
