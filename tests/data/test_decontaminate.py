@@ -310,3 +310,20 @@ def test_planted_questions_of_real_benchmarks_are_found_and_real_pages_stay(fide
     for number, (item, _) in enumerate(planted):
         assert (f"d{len(pages) + number}", item.benchmark, item.number) in rows
     assert not {row for row in rows if int(row[0][1:]) < len(pages)}
+
+
+def test_choices_are_looked_for_where_nothing_else_can_be_and_labels_are_put_aside(tmp_path: Path) -> None:
+    rows = [
+        {"options": ["The keeper gave the lamp to the sailor because the keeper", "short one"], "end": "was tired."},
+        {"choices": ["a", "b"], "query": "Question: Which lamp of the seven burns longest of all?\nAnswer:"},
+        {"choices": ["the tall one", "the small"], "query": "Question: Which lamp fell?\nAnswer:"},
+    ]
+    texts = [
+        f"{PROSE} the keeper gave the lamp to the sailor because the keeper was tired. {PROSE}",
+        f"{PROSE} Which lamp of the seven burns longest of all? Nobody knows. {PROSE}",
+        f"{PROSE} A short one was tired. {PROSE}",
+        f"{PROSE} Which lamp fell? (A) the tall one (B) the small {PROSE}",
+    ]
+    metrics = run(tmp_path, Decontaminate(benchmark(tmp_path, rows)), texts)
+    assert kept(tmp_path) == ["d2"]
+    assert metrics["benchmarks"]["quiz/test"] == {"items": 3, "unsearchable": 0, "items_hit": 3, "documents_hit": 3}

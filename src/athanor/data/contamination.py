@@ -4,18 +4,19 @@ In: items of benchmarks, then texts. Out: for each text the items found in it, h
 
 A text of an item with at least `ngram_words` words is known by every run of that many words (Brown et al. 2020,
 appendix C). A shorter field with at least `min_words` words is known by all of its words. Of an item that has
-only still shorter fields, its longest field must be followed by its other ones, with at most three words
-(the letters of choices) between two; where even that makes fewer than `min_words` words, the item cannot be looked
-for and is counted. A run with fewer than a third of distinct words that have a letter ("1 2 3 4 5 ...") is no
-evidence and left out. The part of an item's words that is found is its overlap (Touvron et al. 2023, appendix A.6).
+only still shorter fields, its longest field must be followed by its other ones, with at most three words (the
+letters of choices) between two, `min_words` in all; failing that, choices with so many words are looked for whole.
+What is left cannot be looked for and is counted. Labels such as "Question:" are put aside. A run of whose words
+fewer than a third are distinct ones with a letter ("1 2 3 4 5 ...") is no evidence and left out. The part of an
+item's words that is found is its overlap (Touvron et al. 2023, appendix A.6).
 
 The index is a few arrays in files, mapped into every worker; memory goes with the benchmarks, not with the corpus.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from athanor.core.compiled import kernel
 from athanor.data.benchmark_items import Item
 from athanor.data.word_hashes import Hashes, Places, Words, run_hashes, words_of
 
-ARRAYS = ("keys", "slots", "lengths", "first_posting", "posting_item", "posting_place")
+LABEL_BEFORE = re.compile(r"^\s*(?:question|q|goal|context|passage|problem)\s*:\s*", re.IGNORECASE)
+LABEL_BEHIND = re.compile(r"\s*\b(?:answer|a)\s*:\s*$", re.IGNORECASE)
+ARRAYS = ("tables", "seen", "keys", "slots", "lengths", "first_posting", "posting_item", "posting_place")
+BITS_PER_RUN = 16  # of the filter in front of a table; one lookup in about 16 gets through it without being found
 SHOWN_CHARACTERS = 300  # of an item's longest text
 WORDS_BETWEEN = 3  # of two fields of a short item
 MIN_HEAD_WORDS = 3  # of the longest field of a short item
@@ -52,10 +56,15 @@ class Described:
 class Index:
     """The runs of words of all items."""
 
+    tables: NDArray[np.int64]
+    """A hash table for each length of runs, small for the rare ones: length, where it begins in `keys` and its size,
+    where its filter begins in `seen` and that one's size."""
+    seen: Hashes
+    """Filters, 64 bits in a number: a run whose bit is not set is not in the table, and most words stop there."""
     keys: Hashes
-    """Hashes of runs, 0 where a place of the table is empty."""
+    """Hashes of runs, 0 where a place of a table is empty."""
     slots: NDArray[np.int32]
-    """For each place of the table, the number of its run."""
+    """For each place, the number of its run."""
     lengths: NDArray[np.int32]
     """Words in each run."""
     first_posting: Places
@@ -64,11 +73,6 @@ class Index:
     posting_place: NDArray[np.int32]
     """At which of its item's words the run begins."""
     items: list[Described]
-
-    @cached_property
-    def distinct_lengths(self) -> list[int]:
-        """The lengths of runs that there are."""
-        return [int(length) for length in np.unique(self.lengths)]
 
     def save(self, folder: Path) -> None:
         """Write the index; the list of items, written last, says that it is whole."""
@@ -120,11 +124,10 @@ def index_of(items: Iterable[Item], ngram_words: int, min_words: int) -> Index:
             places.append(at)
     distinct, first, run_of = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
     order = np.argsort(run_of, kind="stable")
-    table_keys, slots = _table(distinct)
+    of_length = np.concatenate(lengths)[first]
     return Index(
-        table_keys,
-        slots,
-        np.concatenate(lengths)[first],
+        *_tables(distinct, of_length),
+        of_length,
         np.concatenate([[0], np.cumsum(np.bincount(run_of, minlength=len(distinct)))]).astype(np.int64),
         np.concatenate(owners)[order],
         np.concatenate(places)[order],
@@ -135,13 +138,15 @@ def index_of(items: Iterable[Item], ngram_words: int, min_words: int) -> Index:
 def find_runs(index: Index, words: Words) -> NDArray[np.int32]:
     """The runs of the index in a text: rows of (place of its first word, number of the run), by place."""
     found = [np.empty((0, 2), np.int32)]
-    for length in index.distinct_lengths:
+    for length, begin, size, begin_seen, size_seen in index.tables.tolist():
         hashes = run_hashes(words.hashes, length)
+        table = index.keys[begin : begin + size], index.slots[begin : begin + size]
+        seen = index.seen[begin_seen : begin_seen + size_seen]
         hits = np.empty((16, 2), np.int32)
-        count = _look_up(hashes, index.keys, index.slots, hits)
+        count = _look_up(hashes, seen, *table, hits)
         if count > len(hits):
             hits = np.empty((count, 2), np.int32)
-            _look_up(hashes, index.keys, index.slots, hits)
+            _look_up(hashes, seen, *table, hits)
         found.append(hits[:count])
     every = np.concatenate(found)
     return every[np.lexsort((every[:, 1], every[:, 0]))]
@@ -180,27 +185,44 @@ def _runs(
     item: Item, ngram_words: int, min_words: int
 ) -> tuple[list[tuple[Hashes, int, NDArray[np.int32]]], int, tuple[tuple[int, ...], ...]]:
     """The runs of an item as (hashes, words in each, places among the item's words), its words, and its tail."""
-    split = [words_of(text) for text in item.texts]
-    runs, num_words = [], 0
-    for text, words, listed in zip(item.texts, split, item.listed, strict=True):
-        count = len(words.hashes)
-        whole = not listed and min_words <= count < ngram_words
-        if count >= ngram_words or whole:
-            hashes, places = _telling_runs(text, words, count if whole else ngram_words)
-            runs.append((hashes, count if whole else ngram_words, places + np.int32(num_words)))
-            num_words += count if len(hashes) else 0
-    if any(len(hashes) for hashes, _, _ in runs):
+    texts = [_bare(text) for text in item.texts]
+    split = [words_of(text) for text in texts]
+    counts = [len(words.hashes) for words in split]
+    wholes = [not listed and min_words <= n < ngram_words for n, listed in zip(counts, item.listed, strict=True)]
+    runs, num_words = _collected(texts, split, wholes, ngram_words)
+    if runs:
         return runs, num_words, ()
-    heads = [i for i, listed in enumerate(item.listed) if not listed]
-    if not heads:
-        return [], 0, ()
-    head = max(heads, key=lambda i: len(split[i].hashes))
-    tail = tuple(tuple(words.hashes.tolist()) for words in split[head + 1 :] if len(words.hashes))
-    length = len(split[head].hashes)
-    if not tail or not MIN_HEAD_WORDS <= length < ngram_words or length + sum(map(len, tail)) < min_words:
-        return [], 0, ()
-    hashes, places = _telling_runs(item.texts[head], split[head], length)
-    return [(hashes, length, places)], length + sum(map(len, tail)) if len(hashes) else 0, tail
+    head = max((i for i, listed in enumerate(item.listed) if not listed), key=lambda i: counts[i], default=-1)
+    behind = split[head + 1 :] or split[: max(head, 0)]  # some files have the choices before the question
+    tail = tuple(tuple(words.hashes.tolist()) for words in behind if len(words.hashes))
+    if head >= 0 and tail and MIN_HEAD_WORDS <= counts[head] < ngram_words:
+        hashes, places = _telling_runs(texts[head], split[head], counts[head])
+        num_words = counts[head] + sum(map(len, tail))
+        if len(hashes) and num_words >= min_words:
+            return [(hashes, counts[head], places)], num_words, tail
+    runs, num_words = _collected(texts, split, [min_words <= n < ngram_words for n in counts], ngram_words)
+    return runs, num_words, ()
+
+
+def _collected(
+    texts: Sequence[str], split: Sequence[Words], wholes: Sequence[bool], ngram_words: int
+) -> tuple[list[tuple[Hashes, int, NDArray[np.int32]]], int]:
+    """The runs of the texts that are long, or to be found whole, and how many words those have."""
+    runs, num_words = [], 0
+    for text, words, whole in zip(texts, split, wholes, strict=True):
+        count = len(words.hashes)
+        if count >= ngram_words or whole:
+            length = count if whole else ngram_words
+            hashes, places = _telling_runs(text, words, length)
+            if len(hashes):
+                runs.append((hashes, length, places + np.int32(num_words)))
+                num_words += count
+    return runs, num_words
+
+
+def _bare(text: str) -> str:
+    """A text without the words that only say what it is ("Question: ...", "... Answer:")."""
+    return LABEL_BEHIND.sub("", LABEL_BEFORE.sub("", text))
 
 
 def _telling_runs(text: str, words: Words, length: int) -> tuple[Hashes, NDArray[np.int32]]:
@@ -237,31 +259,46 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _table(distinct: Hashes) -> tuple[Hashes, NDArray[np.int32]]:
-    """A hash table of the runs, at most half full."""
-    size = 1 << max(4, int(2 * len(distinct)).bit_length())
-    keys, slots = np.zeros(size, np.uint64), np.zeros(size, np.int32)
-    _fill(distinct, keys, slots)
-    return keys, slots
+def _tables(
+    distinct: Hashes, lengths: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], Hashes, Hashes, NDArray[np.int32]]:
+    """A hash table for each length, at most half full, and the filter in front of it; see `Index`."""
+    rows, seen, keys, slots = [], [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
+    for length in np.unique(lengths):
+        numbers = np.flatnonzero(lengths == length).astype(np.int32)
+        size = 1 << max(4, int(2 * len(numbers)).bit_length())
+        size_seen = max(1, (1 << int(BITS_PER_RUN * len(numbers)).bit_length()) // 64)
+        row = [int(length), sum(map(len, keys)), size, sum(map(len, seen)), size_seen]
+        keys.append(np.zeros(size, np.uint64))
+        slots.append(np.zeros(size, np.int32))
+        seen.append(np.zeros(size_seen, np.uint64))
+        _fill(distinct[numbers], numbers, seen[-1], keys[-1], slots[-1])
+        rows.append(row)
+    return np.array(rows, np.int64).reshape(-1, 5), np.concatenate(seen), np.concatenate(keys), np.concatenate(slots)
 
 
 @kernel
-def _fill(distinct: Hashes, keys: Hashes, slots: NDArray[np.int32]) -> None:
-    mask = np.uint64(len(keys) - 1)
-    for number in range(len(distinct)):
-        at = distinct[number] & mask
+def _fill(hashes: Hashes, numbers: NDArray[np.int32], seen: Hashes, keys: Hashes, slots: NDArray[np.int32]) -> None:
+    mask, mask_seen = np.uint64(len(keys) - 1), np.uint64(len(seen) - 1)
+    for i in range(len(hashes)):
+        bit = hashes[i] >> np.uint64(32)  # the table takes the lower bits
+        seen[(bit >> np.uint64(6)) & mask_seen] |= np.uint64(1) << (bit & np.uint64(63))
+        at = hashes[i] & mask
         while keys[at] != 0:
             at = (at + np.uint64(1)) & mask
-        keys[at] = distinct[number]
-        slots[at] = number
+        keys[at] = hashes[i]
+        slots[at] = numbers[i]
 
 
 @kernel
-def _look_up(hashes: Hashes, keys: Hashes, slots: NDArray[np.int32], hits: NDArray[np.int32]) -> int:
+def _look_up(hashes: Hashes, seen: Hashes, keys: Hashes, slots: NDArray[np.int32], hits: NDArray[np.int32]) -> int:
     """Fill `hits` as far as it goes; returns how many there are."""
-    mask = np.uint64(len(keys) - 1)
+    mask, mask_seen = np.uint64(len(keys) - 1), np.uint64(len(seen) - 1)
     count = 0
     for place in range(len(hashes)):
+        bit = hashes[place] >> np.uint64(32)
+        if not (seen[(bit >> np.uint64(6)) & mask_seen] >> (bit & np.uint64(63))) & np.uint64(1):
+            continue
         at = hashes[place] & mask
         while keys[at] != 0:
             if keys[at] == hashes[place]:
