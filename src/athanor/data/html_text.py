@@ -19,6 +19,7 @@ from athanor.data.extraction.markers import Markers
 from athanor.data.extraction.mathematics import MARKERS, restore_mathematics
 from athanor.data.extraction.native import native_text
 from athanor.data.extraction.trafilatura import trafilatura_text
+from athanor.data.extraction.tree import remove_all
 
 Method = Literal["fast", "precise", "native"]
 
@@ -65,9 +66,10 @@ def html_to_text(html: str, method: Method = "fast", main_content: bool = True, 
     tree = HTMLTree.parse(html)
     title = " ".join((tree.title or "").split())
     seen = _markers.seen(html.encode("utf-8", errors="replace"))
-    _remove(tree, [*skip, *(selector for word, selector in _LINE_NUMBERS.items() if word in seen)])
+    for selector in (*skip, *(selector for word, selector in _LINE_NUMBERS.items() if word in seen)):
+        remove_all(tree, selector)
     if not seen.isdisjoint(MARKERS):
-        restore_mathematics(tree)
+        restore_mathematics(tree, seen)
     if method == "native":
         text = native_text(tree, main_content)
     elif method == "precise":
@@ -104,10 +106,3 @@ def _tidied_line(line: str) -> str:
         else:
             line = "\t".join([line.split("\t", 1)[0].rstrip(), *filter(None, cells[1:])])
     return line.rstrip()
-
-
-def _remove(tree: HTMLTree, selectors: Sequence[str]) -> None:
-    """Take the elements that `selectors` name out of `tree`."""
-    for selector in selectors:
-        for element in tree.document.query_selector_all(selector) if tree.document else ():
-            element.remove()

@@ -8,21 +8,25 @@ positioned glyphs.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Set
 from urllib.parse import unquote
 
-from resiliparse.parse.html import ElementNode, HTMLTree, Node
+from resiliparse.parse.html import ElementNode, HTMLTree
 
 from athanor.data.extraction.mathml import plain_tex, tex_of_math
+from athanor.data.extraction.tree import text_node, walk
 
 MARKERS = (
-    "<math", "math/", "katex", "latex", "data-tex", "mathjax", "mjx-", "math ", '"math"', "math-", "ql-formula",
-    "data-formula", "data-equation", "data-math", "data-asciimath", "arithmatex", "<sup", '"tex"', "mimetex", "mathtex",
+    "<math", "math/", "katex", "latex", "data-tex", "data-latex", "mathjax", "mjx-", "math ", '"math"', "math-",
+    "ql-formula", "data-formula", "data-equation", "data-math", "data-asciimath", "arithmatex", "<sup", '"tex"',
+    "mimetex", "mathtex",
 )  # fmt: skip
 """A page whose tags contain none of these words has no formula that could be found."""
-_MATHJAX_SHOWS = (
-    ".MathJax_Preview, .MathJax, .MathJax_Display, .MathJax_SVG, .MathJax_SVG_Display, .MathJax_CHTML, .MJXc-display"
-)
+_MATHJAX_SHOWS = {
+    "MathJax_Preview", "MathJax", "MathJax_Display", "MathJax_SVG", "MathJax_SVG_Display", "MathJax_CHTML",
+    "MJXc-display",
+}  # fmt: skip
+_WIKIPEDIA_DISPLAY = ".mwe-math-mathml-display, .mwe-math-fallback-image-display"
 _LONGEST = 10_000
 """Characters of a formula in an attribute."""
 _SOURCE_ATTRIBUTES = ("data-tex", "data-latex", "data-formula", "data-equation", "data-math", "data-asciimath")
@@ -33,90 +37,91 @@ _EXPONENT = re.compile(r"[-+\u2212]?(?:\d+|[nmkijxytNT])")
 _BASE = re.compile(r"(?:\d|\)|(?<![^\W\d_])[^\W\d_]{1,2})$")
 
 
-def restore_mathematics(tree: HTMLTree) -> None:
-    """Replace every formula in `tree` by its TeX."""
-    _mathjax(tree)
-    for katex in _all(tree, ".katex"):
-        math = katex.query_selector("math")
-        if math is not None:
-            display = katex.closest(".katex-display")
-            _write(tree, display or katex, tex_of_math(math), display is not None)
-    for element in _all(tree, ".mwe-math-element"):
-        math, image = element.query_selector("math"), element.query_selector("img")
-        tex = tex_of_math(math) if math is not None else plain_tex(_attribute(image, "alt"))
-        shown = element.query_selector(".mwe-math-mathml-display, .mwe-math-fallback-image-display")
-        _write(tree, element, tex, shown is not None)
-    for element in _all(tree, ", ".join(f"[{name}]" for name in _SOURCE_ATTRIBUTES)):
-        source = next(filter(None, (_attribute(element, name) for name in _SOURCE_ATTRIBUTES)), "")
-        if len(source) < _LONGEST and not source.startswith("{"):  # some sites keep JSON in such attributes
-            _write(tree, element, plain_tex(source), "display" in _attribute(element, "class"))
-    for element in _all(tree, ".ql-formula[data-value]"):
-        _write(tree, element, plain_tex(_attribute(element, "data-value")), False)
-    for math in _all(tree, "math"):
-        _write(tree, math, tex_of_math(math), _attribute(math, "display") == "block")
-    _images(tree)
-    for element in _all(tree, ".math, .arithmatex"):
-        _delimited(tree, element)
-    _exponents(tree)
+def restore_mathematics(tree: HTMLTree, seen: Set[str]) -> None:
+    """Replace every formula in `tree` by its TeX; `seen` are those of MARKERS that its tags contain."""
+    if tree.document is None:
+        return
+    from_scripts = "math/" in seen and tree.document.query_selector('script[type^="math/"]') is not None
+    attributes = [name for name in _SOURCE_ATTRIBUTES if name in seen]
 
+    def replaced(element: ElementNode) -> bool:
+        name, classes = element.local_name, set((element.class_name or "").split())
+        if name == "sup":
+            return _exponent(tree, element)
+        if name == "math":
+            return _write(tree, element, tex_of_math(element), _attribute(element, "display") == "block")
+        if name == "img":
+            return _image(tree, element, classes)
+        if name == "script":
+            return _mathjax_script(tree, element)
+        if name == "mjx-container":
+            tex = _tex_inside(element) or plain_tex(_attribute(element, "aria-label"))
+            return _write(tree, element, tex, _attribute(element, "display") == "true")
+        if from_scripts and not classes.isdisjoint(_MATHJAX_SHOWS):
+            element.remove()
+            return True
+        for attribute in attributes:
+            source = _attribute(element, attribute)
+            if source and len(source) < _LONGEST and not source.startswith("{"):  # some sites keep JSON there
+                return _write(tree, element, plain_tex(source), "display" in "".join(classes))
+        if not classes:
+            return False
+        if "katex-display" in classes or "katex" in classes:
+            return _write(tree, element, _tex_inside(element), "katex-display" in classes)
+        if "mwe-math-element" in classes:
+            tex = _tex_inside(element) or plain_tex(_attribute(element.query_selector("img"), "alt"))
+            return _write(tree, element, tex, element.query_selector(_WIKIPEDIA_DISPLAY) is not None)
+        if "ql-formula" in classes:
+            return _write(tree, element, plain_tex(_attribute(element, "data-value")), False)
+        if "math" in classes or "arithmatex" in classes:
+            return _delimited(tree, element)
+        return False
 
-def text_node(tree: HTMLTree, text: str) -> Node:
-    """A new piece of text for `tree`."""
-    node = tree.create_text_node(text)
-    assert node is not None
-    return node
-
-
-def _all(tree: HTMLTree, selector: str) -> Iterable[ElementNode]:
-    return tree.document.query_selector_all(selector) if tree.document is not None else ()
+    walk(tree, replaced)
 
 
 def _attribute(element: ElementNode | None, name: str) -> str:
     return (element.get_attribute(name) or "") if element is not None else ""
 
 
-def _write(tree: HTMLTree, element: ElementNode, tex: str, display: bool) -> None:
-    """Put `tex` in the place of `element`; an empty formula leaves it as it is."""
-    if not tex or element.parent_node is None:
-        return
+def _tex_inside(element: ElementNode) -> str:
+    math = element.query_selector("math")
+    return tex_of_math(math) if math is not None else ""
+
+
+def _write(tree: HTMLTree, element: ElementNode, tex: str, display: bool) -> bool:
+    """Put `tex` in the place of `element`; false for an empty formula, which leaves it as it is."""
+    if not tex:
+        return False
     if display:
         for insert in (element.before, element.after):
             line_break = tree.create_element("br")
             assert line_break is not None
             insert(line_break)
     element.replace_with(text_node(tree, f"$${tex}$$" if display else f"${tex}$"))
+    return True
 
 
-def _mathjax(tree: HTMLTree) -> None:
-    """Versions 2 (sources in scripts, what is shown beside them) and 3 (MathML inside a container)."""
-    scripts = list(_all(tree, 'script[type^="math/"]'))
-    if scripts:
-        for shown in _all(tree, _MATHJAX_SHOWS):
-            shown.remove()
-    for script in scripts:
-        kind, source = _attribute(script, "type"), script.text_content or ""
-        if kind.startswith("math/mml"):
-            for mathml in _all(HTMLTree.parse(source), "math"):
-                _write(tree, script, tex_of_math(mathml), _attribute(mathml, "display") == "block")
-        else:
-            _write(tree, script, plain_tex(source), "mode=display" in kind.replace(" ", ""))
-    for container in _all(tree, "mjx-container"):
-        math = container.query_selector("math")
-        tex = tex_of_math(math) if math is not None else plain_tex(_attribute(container, "aria-label"))
-        _write(tree, container, tex, _attribute(container, "display") == "true")
+def _mathjax_script(tree: HTMLTree, script: ElementNode) -> bool:
+    """MathJax 2 keeps sources in scripts."""
+    kind, source = _attribute(script, "type"), script.text_content or ""
+    if kind.startswith("math/mml"):
+        document = HTMLTree.parse(source).document
+        math = document.query_selector("math") if document is not None else None
+        return math is not None and _write(tree, script, tex_of_math(math), _attribute(math, "display") == "block")
+    return kind.startswith("math/") and _write(tree, script, plain_tex(source), "display" in kind)
 
 
-def _images(tree: HTMLTree) -> None:
+def _image(tree: HTMLTree, image: ElementNode, classes: Set[str]) -> bool:
     """Formulas drawn as images, with their source as alternative text or in the address."""
-    for image in _all(tree, "img"):
-        tex = plain_tex(_attribute(image, "alt"))
-        classes = _attribute(image, "class").lower().split()
-        address = _attribute(image, "src") or _attribute(image, "data-src")
-        drawn = _LATEX_IMAGE.search(address)
-        if drawn and not _SAYS_TEX.search(tex):
-            tex = _tex_of_address(address) or tex
-        if drawn or not {"math", "tex", "latex", "mwe-math-fallback-image-inline"}.isdisjoint(classes):
-            _write(tree, image, tex, "mwe-math-fallback-image-display" in classes)
+    tex = plain_tex(_attribute(image, "alt"))
+    address = _attribute(image, "src") or _attribute(image, "data-src")
+    drawn = _LATEX_IMAGE.search(address)
+    if drawn and not _SAYS_TEX.search(tex):
+        tex = _tex_of_address(address) or tex
+    if not drawn and classes.isdisjoint(("math", "tex", "latex", "mwe-math-fallback-image-inline")):
+        return False
+    return _write(tree, image, tex, "mwe-math-fallback-image-display" in classes)
 
 
 def _tex_of_address(address: str) -> str:
@@ -135,22 +140,24 @@ def _tex_of_address(address: str) -> str:
     return plain_tex(unquote(query.replace("&plus;", "+").replace("&space;", " ")))
 
 
-def _delimited(tree: HTMLTree, element: ElementNode) -> None:
+def _delimited(tree: HTMLTree, element: ElementNode) -> bool:
     r"""`\(...\)` and `\[...\]` as Sphinx and others leave them for a script to show, with dollar signs."""
     source = element.text_content or ""
     if element.first_element_child is not None or "\\" not in source or len(source) > 100_000:
-        return
+        return False
     written = _FORMULA.sub(lambda m: f"${m[1].strip()}$" if m[1] is not None else f"$${m[2].strip()}$$", source)
     if written != source:
         element.replace_children(text_node(tree, written))
+    return True
 
 
-def _exponents(tree: HTMLTree) -> None:
+def _exponent(tree: HTMLTree, raised: ElementNode) -> bool:
     """10<sup>5</sup> is not 105: exponents of numbers, variables and units (m, cm) get a caret."""
-    for raised in _all(tree, "sup"):
-        exponent = (raised.text_content or "").strip()
-        before = raised.previous_sibling
-        if before is None or not _EXPONENT.fullmatch(exponent) or raised.query_selector("a") is not None:
-            continue
-        if _BASE.search((before.text_content or "")[-3:]):
-            raised.replace_with(text_node(tree, "^" + exponent))
+    before = raised.previous_sibling
+    exponent = (raised.text_content or "").strip()
+    if before is None or not _EXPONENT.fullmatch(exponent) or raised.query_selector("a") is not None:
+        return False
+    if not _BASE.search((before.text_content or "")[-3:]):
+        return False
+    raised.replace_with(text_node(tree, "^" + exponent))
+    return True

@@ -9,11 +9,16 @@ import re
 
 from resiliparse.parse.html import ElementNode, Node
 
+from athanor.data.extraction.tree import children
+
 _DEEPEST = 200
 """Nesting beyond which the rest is read as plain characters."""
 
 _WRAPPED = re.compile(r"^\{\\(?:display|text|script)style\s*(.*)\}$", re.DOTALL)
-_TEX_ENCODINGS = ("application/x-tex", "application/x-latex", "tex", "latex", "text/latex", "text/x-latex")
+_ANNOTATION = ", ".join(
+    f'annotation[encoding="{name}" i]'
+    for name in ("application/x-tex", "application/x-latex", "tex", "latex", "text/latex", "text/x-latex")
+)
 _FUNCTIONS_WRITTEN = (
     "arccos arcsin arctan arg cos cosh cot coth csc deg det dim exp gcd hom inf ker lg lim liminf limsup ln log "
     "max min Pr sec sin sinh sup tan tanh"
@@ -56,9 +61,9 @@ _LARGE = ("\\sum", "\\prod", "\\coprod", "\\lim", "\\max", "\\min", "\\sup", "\\
 
 def tex_of_math(math: ElementNode) -> str:
     """TeX of a `math` element; empty for an empty one."""
-    for annotation in math.query_selector_all("annotation"):
-        if (annotation.get_attribute("encoding") or "").lower() in _TEX_ENCODINGS:
-            return plain_tex(annotation.text_content or "")
+    annotation = math.query_selector(_ANNOTATION)
+    if annotation is not None:
+        return plain_tex(annotation.text_content or "")
     if alternative := math.get_attribute("alttext"):
         return plain_tex(alternative)
     return plain_tex(_row(math, 0))
@@ -79,15 +84,11 @@ def plain_tex(tex: str) -> str:
     return tex.removeprefix("\\displaystyle ").strip()
 
 
-def _children(node: Node) -> list[ElementNode]:
-    return [child for child in node.child_nodes if isinstance(child, ElementNode)]
-
-
 def _row(node: Node, depth: int) -> str:
     """The elements in `node` one after another."""
     if depth > _DEEPEST:
         return " ".join((node.text_content or "").split())
-    parts = [part for child in _children(node) if (part := _tex(child, depth + 1))]
+    parts = [part for child in children(node) if (part := _tex(child, depth + 1))]
     row = ""
     for part in parts:  # a command and a letter after it need a blank between them
         row += " " + part if re.search(r"\\[A-Za-z]+$", row) and part[:1].isalpha() else part
@@ -121,19 +122,19 @@ def _tex(node: ElementNode, depth: int) -> str:
         return ""
     if name == "mtable":
         rows = [
-            " & ".join(_row(cell, depth + 1) for cell in _children(row) if cell.local_name == "mtd")
-            for row in _children(node)
+            " & ".join(_row(cell, depth + 1) for cell in children(row) if cell.local_name == "mtd")
+            for row in children(node)
         ]
         return "\\begin{matrix} " + " \\\\ ".join(rows) + " \\end{matrix}"
     if name == "mfenced":
         opening, closing = node.get_attribute("open"), node.get_attribute("close")
-        inner = ",".join(_tex(child, depth + 1) for child in _children(node))
+        inner = ",".join(_tex(child, depth + 1) for child in children(node))
         return ("(" if opening is None else opening) + inner + (")" if closing is None else closing)
     if name == "msqrt":
         return "\\sqrt{" + _row(node, depth + 1) + "}"
     if name not in _WITH_ARGUMENTS or depth > _DEEPEST:
         return _row(node, depth)
-    arguments = [_tex(child, depth + 1) for child in _children(node)]
+    arguments = [_tex(child, depth + 1) for child in children(node)]
     two, three = len(arguments) >= 2, len(arguments) >= 3
     if name == "mfrac" and two:
         return f"\\frac{{{arguments[0]}}}{{{arguments[1]}}}"
@@ -144,7 +145,7 @@ def _tex(node: ElementNode, depth: int) -> str:
     if name == "msubsup" and three:
         return f"{_base(arguments[0])}_{_grouped(arguments[1])}^{_grouped(arguments[2])}"
     if name in ("mover", "munder") and two:
-        accent = _ACCENTS.get((_children(node)[1].text_content or "").strip())
+        accent = _ACCENTS.get((list(children(node))[1].text_content or "").strip())
         if accent:
             return f"{accent}{{{arguments[0]}}}"
         if arguments[0] in _LARGE:

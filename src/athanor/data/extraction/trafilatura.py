@@ -8,9 +8,9 @@ the pages that came before.
 
 import re
 
-from resiliparse.parse.html import HTMLTree
+from resiliparse.parse.html import ElementNode, HTMLTree
 
-from athanor.data.extraction.mathematics import text_node
+from athanor.data.extraction.tree import text_node, walk
 
 _PLACE = re.compile(r"preformatted(\d+)text")
 _ROW = re.compile(r"^\|(?: .*)?\|[ \t]*$", re.MULTILINE)
@@ -29,13 +29,19 @@ def trafilatura_text(tree: HTMLTree) -> str:
     if tree.document is None:
         return ""
     codes: list[str] = []
-    for element in tree.document.query_selector_all("pre"):
-        for line_break in element.query_selector_all("br"):
+
+    def put_away(element: ElementNode) -> bool:
+        if element.local_name != "pre":
+            return False
+        while (line_break := element.query_selector("br")) is not None:
             line_break.replace_with(text_node(tree, "\n"))
         code = (element.text_content or "").strip("\n").expandtabs(_TAB_WIDTH)
-        if "\n" in code and not (element.parent_element and element.parent_element.closest("pre")):
+        if "\n" in code:
             element.replace_children(text_node(tree, f"preformatted{len(codes)}text"))
             codes.append(code)
+        return True
+
+    walk(tree, put_away)
     html = tree.document.html
     text = trafilatura.extract(
         html, include_comments=False, include_tables=True, deduplicate=False, fast=True, with_metadata=False
