@@ -28,7 +28,7 @@ _SET_APART = re.compile(r"<(?=(?:dl|hr)[\s/>])", re.IGNORECASE)
 _BULLET = re.compile(r"^  ((?:  )*)• ?", re.MULTILINE)
 _TAB_WIDTH = 4
 WIDE_BLANKS = ("\u00a0", "\u2007", "\u202f")
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u00ad\u200b\u2060\ufeff]")
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b\u2060\ufeff]")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
 _LINE_NUMBERS = {
