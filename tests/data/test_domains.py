@@ -127,6 +127,7 @@ def test_a_model_labels_another_crawl(tmp_path: Path, lists: tuple[str]) -> None
         domains.run(Domains(), {**inputs, "verse": tmp_path / "other"}, tmp_path / "third")
 
 
+@pytest.mark.slow
 def test_workers_and_a_kill_in_the_middle_change_nothing(
     tmp_path: Path, lists: tuple[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

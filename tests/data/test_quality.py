@@ -195,6 +195,7 @@ def test_few_hosts_are_held_out_by_page(tmp_path: Path) -> None:
     assert metrics["auc"] > 0.9
 
 
+@pytest.mark.slow
 def test_workers_and_a_kill_in_the_middle_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = {"documents": step_folder(tmp_path / "in", pages(20, 20))}
     quality.run(Quality(keep_rate=0.9, **SMALL), inputs, tmp_path / "whole")

@@ -56,6 +56,7 @@ DETAILS: dict[str, tuple[str, str, str]] = {  # kind -> metric under a box, its 
     "data.dedup": ("documents_out", "count", "kept"),
     "data.substrings": ("documents_out", "count", "kept"),
     "data.quality": ("documents_out", "count", "kept"),
+    "data.harmful": ("documents_out", "count", "kept"),
     "tokenizer.train": ("vocab_size", "count", "tokens"),
     "tokenizer.shards": ("tokens", "short", "tokens"),
     "train.pretrain": ("parameters", "short", "parameters"),

@@ -10,7 +10,7 @@ from athanor.report.numbers import manifest_link, shown
 from athanor.report.steps import Run, Step
 
 KINDS = ("crawl", "data.extract", "data.filter", "data.dedup", "data.quality", "data.mixture")
-OPTIONAL_KINDS = ("data.substrings", "data.domains", "data.synth", "data.decontaminate")
+OPTIONAL_KINDS = ("data.substrings", "data.harmful", "data.domains", "data.synth", "data.decontaminate")
 SHARDS_READ = 8  # for excerpts of removed text; the counts come from the metrics
 REASONS_SHOWN = 12
 
