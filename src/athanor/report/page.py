@@ -25,6 +25,7 @@ from athanor.report.chapters import (
     pretraining,
     rewards,
     samples,
+    scaling,
     tokenizer,
     win_rates,
 )
@@ -40,13 +41,14 @@ CHAPTERS = (
     tokenizer.CHAPTER,
     pretraining.CHAPTER,
     language_model.CHAPTER,
+    scaling.CHAPTER,
     assistant.CHAPTER,
     samples.CHAPTER,
     rewards.CHAPTER,
     win_rates.CHAPTER,
     costs.CHAPTER,
 )
-COLOURS = {"crawl": 5, "data": 1, "tokenizer": 6, "train": 2, "evaluation": 3, "posttrain": 4, "arena": 3}
+COLOURS = {"crawl": 5, "data": 1, "tokenizer": 6, "train": 2, "evaluation": 3, "scaling": 6, "posttrain": 4, "arena": 3}
 BASELINES = {"ngram": "an n-gram model", "xz": "xz"}
 POLICIES = ("posttrain.sft", "posttrain.dpo", "posttrain.ppo")
 DETAILS: dict[str, tuple[str, str, str]] = {  # kind -> metric under a box, its style, its unit
@@ -93,7 +95,8 @@ def run(config: Report, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]
 
 def render(config: Report, run: Run) -> str:
     """The page as HTML."""
-    chapters = [_told(chapter, run, config) for chapter in CHAPTERS]
+    told = [_told(chapter, run, config) for chapter in CHAPTERS]
+    chapters = [each for each in told if each.steps or not each.chapter.optional]
     chapter_of = {step.name: told.chapter.id for told in reversed(chapters) for step in told.steps}
     return (
         _environment()

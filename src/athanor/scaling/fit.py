@@ -88,7 +88,7 @@ class Problem:
         """Centred starts: a compact grid that follows the data, and the published one if that is wanted."""
         found = [_compact(self.form, float(self.y.mean()))]
         if grid == "published":
-            found.append(self.centred(_published(self.form)))
+            found.append(self.centred(published_starts(self.form.name)))
         return np.concatenate(found)
 
 
@@ -157,6 +157,24 @@ def resampled_weights(num_runs: int, resamples: int, seed: int) -> Floats:
     return counts
 
 
+def published_starts(form: str) -> Floats:
+    """The 4,500 starts of Hoffmann et al. 2022, appendix D.3, in natural coefficients."""
+    axes = (
+        np.arange(0.0, 30.0, 5.0),  # log A
+        np.arange(0.0, 30.0, 5.0),  # log B
+        np.arange(-1.0, 1.5, 0.5),  # log E
+        np.arange(0.0, 2.5, 0.5),  # alpha
+        np.arange(0.0, 2.5, 0.5),  # beta
+        np.array([0.1, 0.3] if form == "kaplan" else [1.0]),
+    )
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 6)
+    if form in ("tied", "overtrained"):
+        grid = grid[grid[:, ALPHA] == grid[:, BETA]]
+    if form == "kaplan":
+        grid[:, BETA] = 1.0
+    return grid
+
+
 def _compact(form: Form, mean_log_loss: float) -> Floats:
     """A few dozen starts at the scale of the data: terms of several shares of the mean loss, several exponents."""
     rows = []
@@ -173,21 +191,3 @@ def _compact(form: Form, mean_log_loss: float) -> Floats:
         table[:, POWER] = np.repeat([0.05, 0.1, 0.3], len(rows))
         table[:, :2] = mean_log_loss / table[:, POWER, None] - np.log(2)
     return np.unique(table[:, free], axis=0)
-
-
-def _published(form: Form) -> Floats:
-    """The 4,500 starts of Hoffmann et al. 2022, appendix D.3, in natural coefficients."""
-    axes = (
-        np.arange(0.0, 30.0, 5.0),  # log A
-        np.arange(0.0, 30.0, 5.0),  # log B
-        np.arange(-1.0, 1.5, 0.5),  # log E
-        np.arange(0.0, 2.5, 0.5),  # alpha
-        np.arange(0.0, 2.5, 0.5),  # beta
-        np.array([0.1, 0.3] if form.name == "kaplan" else [1.0]),
-    )
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 6)
-    if form.name in ("tied", "overtrained"):
-        grid = grid[grid[:, ALPHA] == grid[:, BETA]]
-    if form.name == "kaplan":
-        grid[:, BETA] = 1.0
-    return grid

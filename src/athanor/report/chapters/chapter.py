@@ -26,6 +26,8 @@ class Chapter:
     """What the template shows; it may raise, and the page then says what could not be told."""
     optional_kinds: tuple[str, ...] = ()
     """Kinds it tells of too, which a run may well do without."""
+    optional: bool = False
+    """Left out of a report on a run that has no step of its kinds."""
 
 
 def excerpt(text: str, characters: int) -> str:
