@@ -37,6 +37,7 @@ RULES = {
 
 def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Removes duplicates from `inputs["documents"]`; returns what was counted."""
+    out = out.absolute()  # workers on other machines have another working folder
     corpus = numbered(document_shards(inputs["documents"]), out / WORK, config.workers)
     work, num_removed = corpus.work, 0
     if config.url:

@@ -26,6 +26,7 @@ RULE = "substrings: too little left without repeated passages"
 
 def run(config: Substrings, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Cuts repeated passages out of `inputs["documents"]`; returns what was counted."""
+    out = out.absolute()  # workers on other machines have another working folder
     corpus = numbered(document_shards(inputs["documents"]), out / WORK, config.workers)
     work, length = corpus.work, config.min_bytes
     counted = corpus.map(passages.count_anchors, "anchors", work=work, length=length)
