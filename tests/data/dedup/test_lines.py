@@ -7,13 +7,13 @@ import numpy as np
 from athanor.core.artifact import write_json
 from athanor.data.dedup.config import RepeatedLines
 from athanor.data.dedup.corpus import STARTS
+from athanor.data.dedup.line_keys import line_key
 from athanor.data.dedup.lines import (
     LINE_COUNTS,
     REPEATED_LINES,
     Known,
     count_lines,
     limit,
-    line_key,
     repeated_in_range,
     without_repeated_lines,
 )

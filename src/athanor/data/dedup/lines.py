@@ -7,8 +7,6 @@ or at the edges of a page, while a short line alone between other lines ("Parame
 page its structure and stays.
 """
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +16,12 @@ from numpy.typing import NDArray
 
 from athanor.data.dedup.config import RepeatedLines
 from athanor.data.dedup.key_counts import added_up, places_in, tell_shards
+from athanor.data.dedup.line_keys import line_keys, words_in_lines
 from athanor.data.dedup.line_runs import furniture
 from athanor.data.dedup.words import Hashes
 
 Indices = NDArray[np.int64]
 
-WORD = re.compile(r"\w+")
 LINE_COUNTS, REPEATED_LINES = "line_counts", "repeated_lines"
 
 
@@ -36,20 +34,6 @@ class Cleaned:
     """The lines taken out, in order."""
     num_words: int
     """Words left."""
-
-
-def line_key(line: str) -> int:
-    """64 bits of BLAKE2b of the line without regard to case and white space; 0 for a blank line."""
-    plain = " ".join(line.split()).casefold()
-    if not plain:
-        return 0
-    digest = hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1
-
-
-def line_keys(text: str) -> Hashes:
-    """The key of every line of `text` in order; 0 where a line is blank."""
-    return np.array([line_key(line) for line in text.split("\n")], np.uint64)
 
 
 def limit(config: RepeatedLines, num_documents: int) -> int:
@@ -124,17 +108,15 @@ def without_repeated_lines(text: str, known: Known, run_words: int, position: in
     keys = line_keys(text)
     written = np.flatnonzero(keys)  # lines that are not blank
     is_repeated = known.are_repeated(keys[written], position)
-    if not is_repeated.any():
-        return Cleaned(text, [], len(WORD.findall(text)))
-    num_words = np.array([len(WORD.findall(lines[i])) for i in written], np.int64)
+    words = words_in_lines(text)
     dropped: list[int] = []
-    for first, end in furniture(is_repeated, num_words, run_words, gap_words):
+    for first, end in furniture(is_repeated, words[written], run_words, gap_words):
         run = written[first:end]
         dropped.extend(range(run[0], run[-1] + 1))
     if not dropped:
-        return Cleaned(text, [], len(WORD.findall(text)))
-    cleaned = _joined(lines, set(dropped))
-    return Cleaned(cleaned, [lines[i] for i in dropped if keys[i]], len(WORD.findall(cleaned)))
+        return Cleaned(text, [], int(words.sum()))
+    num_words = int(words.sum() - words[dropped].sum())
+    return Cleaned(_joined(lines, set(dropped)), [lines[i] for i in dropped if keys[i]], num_words)
 
 
 def _joined(lines: Sequence[str], dropped: set[int]) -> str:

@@ -23,7 +23,7 @@ from athanor.data.dedup.config import Substrings
 from athanor.data.dedup.corpus import place_of
 from athanor.data.dedup.cuts import Cut, cut_text
 from athanor.data.dedup.key_counts import added_up, places_in, tell_shards
-from athanor.data.dedup.lines import WORD
+from athanor.data.dedup.line_keys import words_in_lines
 from athanor.data.dedup.ranges import numbers, range_of, read_ranges, shard_files, write_sorted
 from athanor.data.dedup.repeats import Stretches, repeated_stretches
 
@@ -114,7 +114,7 @@ def cut_repeated(path: Path, work: Path, out: Path, config: Substrings) -> dict[
         own = slice(bounds[i], bounds[i + 1])
         text, found = cut_text(each.text, start[own], end[own])
         cuts.extend(replace(cut, id=each.id, url=each.url) for cut in found)
-        num_words = len(WORD.findall(text)) if found else config.min_words_left
+        num_words = int(words_in_lines(text).sum()) if found else config.min_words_left
         if num_words < config.min_words_left:
             removed.append(Removed(each, "substrings", f"{num_words} words left without repeated passages"))
             continue

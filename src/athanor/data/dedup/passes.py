@@ -23,13 +23,13 @@ from athanor.data.dedup.corpus import Place, place_of
 from athanor.data.dedup.dropped_lines import DROPPED_LINES
 from athanor.data.dedup.exact import text_key
 from athanor.data.dedup.groups import DESCRIBED, copies_between
+from athanor.data.dedup.line_keys import line_keys
 from athanor.data.dedup.lines import (
     LINE_COUNTS,
     REPEATED_LINES,
     Cleaned,
     Known,
     count_lines,
-    line_key,
     without_repeated_lines,
 )
 from athanor.data.dedup.meetings import MEMBERS, leave_keys, save
@@ -244,7 +244,7 @@ def _verdict(copy: Copy, stage: str) -> tuple[str, str]:
 def _leave_dropped_lines(path: Path, work: Path, dropped: Counter[str], known: Known) -> int:
     """Leave the lines taken out of the shard, how often, and in how many documents each is found (-1: unknown)."""
     lines = list(dropped)
-    keys = np.array([line_key(line) for line in lines], np.uint64)
+    keys = line_keys("\n".join(lines)) if lines else np.empty(0, np.uint64)
     columns = {
         "key": keys,
         "removed": np.array([dropped[line] for line in lines], np.int64),
