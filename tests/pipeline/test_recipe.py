@@ -53,7 +53,16 @@ def test_settings_win_over_the_recipe_and_the_merged_data_says_so(tmp_path):
         ("max_pages: 10", "max_page: 10", "step crawl.site: unknown key 'max_page'; did you mean 'max_pages'?"),
         ("kind: crawl\n", "kind: craw\n", "step crawl: unknown kind 'craw'; did you mean 'crawl'?"),
         ("pages: crawl", "pages: craw", "step extract.from.pages: no step 'craw'; did you mean 'crawl'?"),
-        ("pages: crawl", "page: crawl", "step extract: kind data.extract needs input pages"),
+        (
+            "pages: crawl",
+            "page: crawl",
+            "step extract.from: kind data.extract has no input 'page'; did you mean 'pages'?",
+        ),
+        (
+            "kind: data.extract\n    from: {pages: crawl}",
+            "kind: data.filter",
+            "step extract: kind data.filter needs input documents",
+        ),
         ("max_pages: 10", "max_pages: many", "step crawl.site.max_pages: expected a whole number, found 'many' (str)"),
         ("max_pages: 10", "scope: hots", "step crawl.site.scope: 'hots' (str) is not a choice; did you mean 'host'?"),
         ("seed: 7", "sead: 7", "unknown key 'sead'; did you mean 'seed'?"),

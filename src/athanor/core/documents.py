@@ -5,6 +5,7 @@ id, url, text, source, date, language, and metadata, which holds a JSON object. 
 two columns more, removed_by and reason, and are kept in a folder of their own beside the kept.
 """
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -96,6 +97,42 @@ def gather_shards(parts: Iterable[tuple[Path, int]], folder: Path) -> int:
     return index
 
 
+def write_in_groups(path: Path, rows: Iterable[Document] | Iterable[Removed], group_rows: int) -> int:
+    """Write rows to one shard in Parquet row groups of `group_rows`, holding no more in memory; returns how many rows.
+
+    A shard without rows counts as one of documents; `read_groups` reads either.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    number = 0
+    iterator: Iterator[Document | Removed] = iter(rows)
+    first = list(itertools.islice(iterator, group_rows))
+    columns = REMOVED_COLUMNS if first and isinstance(first[0], Removed) else COLUMNS
+    schema = pa.schema([(name, pa.large_string()) for name in columns])
+    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        batch = first
+        while batch:
+            values = zip(*(_removed_row(row) if isinstance(row, Removed) else _row(row) for row in batch), strict=True)
+            arrays = [pa.array(column, pa.large_string()) for column in values]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=group_rows)
+            number += len(batch)
+            batch = list(itertools.islice(iterator, group_rows))
+    return number
+
+
+def read_groups(path: Path, first: int = 0) -> Iterator[Document | Removed]:
+    """The rows of a shard from row group `first` on, with one group in memory."""
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        for group in range(first, file.num_row_groups):
+            table = file.read_row_group(group, columns=names, use_threads=False)
+            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                yield Removed(_document(row), row[-2], row[-1]) if len(row) > len(COLUMNS) else _document(row)
+
+
 def read_shard(path: Path) -> list[Document]:
     """The documents of one shard; raises ValueError when columns are missing."""
     return [_document(row) for row in _read(path, COLUMNS)]
@@ -115,7 +152,7 @@ def iterate_shard(path: Path) -> Iterator[Document]:
 
 def write_removed_shard(path: Path, removed: Iterable[Removed]) -> None:
     """Write removed documents with their reasons to one shard, whole or not at all."""
-    _write(path, REMOVED_COLUMNS, [(*_row(row.document), row.removed_by, row.reason) for row in removed])
+    _write(path, REMOVED_COLUMNS, [_removed_row(row) for row in removed])
 
 
 def read_removed_shard(path: Path) -> list[Removed]:
@@ -139,6 +176,10 @@ def _row(document: Document) -> tuple[str, ...]:
         document.language,
         json.dumps(document.metadata, ensure_ascii=False, sort_keys=True),
     )
+
+
+def _removed_row(row: Removed) -> tuple[str, ...]:
+    return (*_row(row.document), row.removed_by, row.reason)
 
 
 def _document(row: Sequence[str]) -> Document:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from athanor.core.sources import check_addresses
 from athanor.data.filters.c4 import C4
 from athanor.data.filters.fineweb import FineWeb
 from athanor.data.filters.gopher_quality import GopherQuality
@@ -17,6 +18,12 @@ from athanor.data.url import UrlRule
 class Extract:
     """Turns recorded pages into documents."""
 
+    paths: tuple[str, ...] = field(default=(), metadata={"sources": True, "added": ()})
+    """Instead of the input `pages`: WARC, WET and HTML files, folders and patterns (*, **, {00..99}) here or at s3://,
+    gs://, https://, ...; a list of files such as Common Crawl's warc.paths.gz stands for what it names."""
+    html_base: str = field(default="", metadata={"added": ""})
+    """The address that a folder of HTML files stands for, such as https://docs.example.org/; empty: from the files'
+    own words or folders named as hosts, else file:///."""
     method: Literal["fast", "precise", "native"] = "fast"
     """fast: resiliparse. precise: trafilatura, better on articles, many times slower, an extra. native: this
     package's own, as good on articles as precise and as quick as fast."""
@@ -33,7 +40,10 @@ class Extract:
     time_limit_seconds: float | None = field(default=30.0, metadata={"runtime": True})
     """Longest time for one page; null: no limit, and a parser that crashes takes the step with it."""
     workers: int = field(default=1, metadata={"runtime": True})
-    """Processes to use, each on a WARC file of its own; changes the speed, never the result."""
+    """Processes to use, each on files of its own or a stretch of a large one; changes the speed, never the result."""
+
+    def __post_init__(self) -> None:
+        check_addresses(self.paths)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Documents from recorded pages: the first step of the data stage.
 
-In: `pages`, a folder of WARC or WET files. Out: `documents/`, sorted by address in shards of bounded size so
-that the order of the crawl does not matter; `removed/`, the pages that gave none, with the reason; and
-`errors.jsonl`, what could not be read and where. Of pages with the same address the earliest is kept.
+In: `pages`, a folder of WARC, WET or HTML files, or the config's `paths`, here or elsewhere. Out: `documents/`, sorted
+by address in shards of bounded size so that the order of the crawl does not matter; `removed/`, the pages that
+gave none, with the reason; and `errors.jsonl`, what could not be read and where. Of pages with the same address
+the earliest is kept. Memory does not grow with the input.
 """
 
 import hashlib
 import heapq
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -16,29 +18,41 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from athanor.core.artifact import WORK, read_jsonl, write_jsonl
+from athanor.core.artifact import WORK, atomic_path, read_json, read_jsonl, write_json, write_jsonl
 from athanor.core.console import warn
 from athanor.core.documents import (
     Document,
     Removed,
-    read_documents,
-    read_removed,
+    gather_shards,
     shard_name,
     write_removed_shard,
     write_shard,
+    write_shards,
 )
+from athanor.core.sources import Source
 from athanor.core.workers import map_shards
 from athanor.data.charset import decoded
 from athanor.data.config import Extract
 from athanor.data.html_text import Method, html_to_text, tidied
 from athanor.data.limited import CallFailed, Limited
-from athanor.data.url import normalized
-from athanor.data.warc import Page, ReadError, read_pages, warc_files
+from athanor.data.pages import Piece, parts_of_addresses, parts_of_folder, read_piece
+from athanor.data.sorted_runs import (
+    RunWriter,
+    address_ranges,
+    documents_between,
+    merge_runs,
+    removed_between,
+    removed_key,
+)
+from athanor.data.warc import Page, ReadError
 
 T = TypeVar("T")
 
-RUN_DOCUMENTS = 256
-"""Documents per shard of a sorted run; merging holds this many of each WARC file in memory."""
+REMOVED_ROWS = 10_000
+"""Rows per shard of removed pages."""
+
+_helpers: dict[float, Limited[..., "BodyText"]] = {}
+"""Helper processes of this process by their time limit; they serve one piece of work after another."""
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 
@@ -53,44 +67,69 @@ class BodyText:
 
 
 def run(config: Extract, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """Extract every page of `inputs["pages"]` into `out`; returns the counts."""
-    source = inputs["pages"]
-    files = warc_files(source)
-    if not files:
-        raise ValueError(f"{source}: no WARC files (*.warc, *.warc.gz, *.wet.gz, ...) here or below")
+    """Extract every page of `inputs["pages"]`, or of the config's paths, into `out`; returns the counts."""
     _try_out(config)
-    runs = out / WORK / "runs"
-    one_file = partial(_extract_file, config=config, source=source, runs=runs)
-    counts = map_shards(
-        one_file, files, workers=config.workers, done=out / WORK / "extracted", label="extract", unit="files"
-    )
-
-    folders = [runs / _run_name(path, source) for path in files]
+    work = out / WORK
+    parts = _parts(config, inputs.get("pages"), work)
+    described = [read_json(part) for part in parts]
+    sizes = [sum(piece["size_bytes"] for piece in pieces) for pieces in described]
+    try:
+        counts = map_shards(
+            partial(_extract_part, config=config, work=work),
+            parts,
+            workers=config.workers,
+            done=work / "extracted",
+            label="extract",
+            unit="parts",
+            sizes=sizes,
+        )
+    finally:
+        while _helpers:
+            _helpers.popitem()[1].close()
     write_jsonl(
-        out / "errors.jsonl", itertools.chain.from_iterable(read_jsonl(run / "errors.jsonl") for run in folders)
+        out / "errors.jsonl",
+        itertools.chain.from_iterable(read_jsonl(work / "runs" / part.stem / "errors.jsonl") for part in parts),
     )
-    repeated: list[Removed] = []
-    merged = _first_of_each_address([read_documents(run / "documents") for run in folders], repeated.append)
-    documents, bytes_text = _write_shards(merged, out / "documents", config.shard_bytes)
-    repeated.sort(key=lambda row: _key(row.document))
-    rejected = heapq.merge(
-        *(read_removed(run / "removed") for run in folders), repeated, key=lambda row: _key(row.document)
-    )
-    removed = _write_removed(rejected, out / "removed")
+    runs = merge_runs([run for count in counts for run in count["runs"]], work / "merged", config.workers)
+    merged = _write_ranges(runs, config, work)
+    folders = [work / "ranges" / f"{number:05d}" for number in range(len(merged))]
+    for kind in ("documents", "removed"):
+        pairs = [(folder / kind, count[kind]["shards"]) for folder, count in zip(folders, merged, strict=True)]
+        if not gather_shards(pairs, out / kind) and kind == "documents":
+            write_shard(out / kind / shard_name(0), [])
+    documents = sum(count["documents"]["rows"] for count in merged)
     if not documents:
         warn(f"extract: none of {sum(count['pages'] for count in counts)} pages gave a document; see {out}/removed")
     return {
-        "files": len(files),
+        "files": len({piece["source"]["address"] for pieces in described for piece in pieces}),
+        "bytes_in": sum(sizes),
         "records": sum(sum(count["records"].values()) for count in counts),
-        "record_types": dict(sorted(sum((Counter(count["records"]) for count in counts), Counter()).items())),
+        "record_types": _summed(count["records"] for count in counts),
         "pages": sum(count["pages"] for count in counts),
         "documents": documents,
         "bytes_html": sum(count["bytes_html"] for count in counts),
-        "bytes_text": bytes_text,
-        "removed": dict(sorted(removed.items())),
+        "bytes_text": sum(count["documents"]["bytes_text"] for count in merged),
+        "removed": _summed(count["removed"]["reasons"] for count in merged),
         "errors": sum(count["errors"] for count in counts),
-        "encodings": dict(sorted(sum((Counter(count["encodings"]) for count in counts), Counter()).items())),
+        "encodings": _summed(count["encodings"] for count in counts),
     }
+
+
+def _parts(config: Extract, pages: Path | None, work: Path) -> list[Path]:
+    """One file for each piece of work; listed once, so that a run that continues does the same."""
+    if (pages is None) == (not config.paths):
+        raise ValueError("extract: give either pages (a folder, a step) or paths (files, folders, patterns, URLs)")
+    listed, folder = work / "listed.json", work / "described"
+    if not listed.exists():
+        parts = (
+            parts_of_folder(pages, config.html_base)
+            if pages is not None
+            else parts_of_addresses(config.paths, config.html_base, work / "fetched")
+        )
+        for index, pieces in enumerate(parts):
+            write_json(folder / f"{index:05d}.json", [asdict(piece) for piece in pieces])
+        write_json(listed, len(parts))
+    return [folder / f"{index:05d}.json" for index in range(read_json(listed))]
 
 
 def _try_out(config: Extract) -> None:
@@ -101,41 +140,89 @@ def _try_out(config: Extract) -> None:
         raise ValueError(f"extract: cannot work with method={config.method!r}, skip={config.skip}: {error}") from error
 
 
-def _extract_file(path: Path, config: Extract, source: Path, runs: Path) -> dict[str, Any]:
-    """One sorted run of documents from one WARC file; the counts."""
-    folder = runs / _run_name(path, source)
-    documents: list[Document] = []
-    rejected: list[Removed] = []
-    errors: list[ReadError] = []
+def _extract_part(part: Path, config: Extract, work: Path) -> dict[str, Any]:
+    """Sorted runs of documents from one piece of work; the counts, and where the runs are."""
+    folder = work / "runs" / part.stem
+    folder.mkdir(parents=True, exist_ok=True)
     records: Counter[str] = Counter()
-    pages = bytes_html = 0
+    encodings: Counter[str] = Counter()
+    runs = RunWriter(folder)
+    pages = bytes_html = errors = 0
 
-    def wanted_pages() -> Iterator[tuple[Page, tuple[Any, ...]]]:
-        nonlocal pages, bytes_html
-        for page in read_pages(path, errors.append, lambda kind: records.update([kind]), config.max_body_bytes):
-            pages += 1
-            bytes_html += len(page.body)
-            if reason := _unwanted(page, config):
-                rejected.append(_rejected(page, reason))
-            else:
-                yield page, _arguments(page, config)
+    with atomic_path(folder / "errors.jsonl") as temporary, temporary.open("w", encoding="utf-8") as listed:
 
-    for page, found in _texts(wanted_pages(), config):
-        document = _document(page, found)
-        documents.append(document) if isinstance(document, Document) else rejected.append(document)
-    documents.sort(key=_key)
-    rejected.sort(key=lambda row: _key(row.document))
-    for index, batch in enumerate(_batches(documents, RUN_DOCUMENTS)):
-        write_shard(folder / "documents" / shard_name(index), batch)
-    write_removed_shard(folder / "removed" / shard_name(0), rejected)
-    (folder / "documents").mkdir(exist_ok=True)
-    write_jsonl(folder / "errors.jsonl", (asdict(error) for error in errors))
+        def report(error: ReadError) -> None:
+            nonlocal errors
+            errors += 1
+            listed.write(json.dumps(asdict(error), ensure_ascii=False) + "\n")
+
+        def wanted_pages() -> Iterator[tuple[Page, tuple[Any, ...]]]:
+            nonlocal pages, bytes_html
+            for values in read_json(part):
+                piece = Piece(**{**values, "source": Source(**values["source"])})
+                for page in read_piece(
+                    piece, work / "fetched", report, lambda kind: records.update([kind]), config.max_body_bytes
+                ):
+                    pages += 1
+                    bytes_html += len(page.body)
+                    if reason := _unwanted(page, config):
+                        runs.add(_rejected(page, reason))
+                    else:
+                        yield page, _arguments(page, config)
+
+        for page, found in _texts(wanted_pages(), config):
+            document = _document(page, found)
+            runs.add(document)
+            if isinstance(document, Document):
+                encodings[document.metadata["encoding"]] += 1
+        runs.close()
     return {
         "pages": pages,
         "records": dict(records),
         "bytes_html": bytes_html,
-        "errors": len(errors),
-        "encodings": dict(Counter(document.metadata["encoding"] for document in documents)),
+        "errors": errors,
+        "encodings": dict(encodings),
+        "runs": runs.runs,
+    }
+
+
+def _write_ranges(runs: list[str], config: Extract, work: Path) -> list[dict[str, Any]]:
+    """Write what is kept and removed, sorted by address, range by range; the counts of each."""
+    described, ranges = work / "ranges.json", work / "ranges"
+    if not described.exists():
+        found = address_ranges(runs)
+        for number, (first, end) in enumerate(found):
+            write_json(ranges / f"{number:05d}.json", {"runs": runs, "first": first, "end": end})
+        write_json(described, len(found))
+    paths = [ranges / f"{number:05d}.json" for number in range(read_json(described))]
+    return map_shards(
+        partial(_write_range, shard_bytes=config.shard_bytes),
+        paths,
+        workers=config.workers,
+        done=work / "sorted",
+        label="sort",
+        unit="ranges",
+    )
+
+
+def _write_range(described: Path, shard_bytes: int) -> dict[str, Any]:
+    """The shards of documents with addresses in one range, and of those removed; the counts."""
+    given = read_json(described)
+    runs, first, end = given["runs"], given["first"], given["end"]
+    folder = described.with_suffix("")
+    repeated: list[Removed] = []
+    documents = documents_between(runs, first, end, lambda row: repeated.append(_repeated(row)))
+    shards, number, bytes_text = write_shards(folder / "documents", documents, shard_bytes)
+    repeated.sort(key=removed_key)
+    reasons: Counter[str] = Counter()
+    index = 0
+    rejected = heapq.merge(removed_between(runs, first, end), repeated, key=removed_key)
+    for index, batch in enumerate(_batches(rejected, REMOVED_ROWS), start=1):
+        reasons.update(row.reason for row in batch)
+        write_removed_shard(folder / "removed" / shard_name(index - 1), batch)
+    return {
+        "documents": {"shards": shards, "rows": number, "bytes_text": bytes_text},
+        "removed": {"shards": index, "reasons": dict(reasons)},
     }
 
 
@@ -150,8 +237,14 @@ def _texts(
             except Exception as error:  # one page must not stop the others
                 yield page, CallFailed(f"{type(error).__name__}: {error}")
         return
-    with Limited(body_text, config.time_limit_seconds) as limited:
+    if config.time_limit_seconds not in _helpers:
+        _helpers[config.time_limit_seconds] = Limited(body_text, config.time_limit_seconds)
+    limited = _helpers[config.time_limit_seconds]
+    try:
         yield from limited.each(pages)
+    except BaseException:
+        limited.close()  # with answers that nobody took
+        raise
 
 
 def body_text(
@@ -228,55 +321,18 @@ def _host(url: str) -> str:
         return ""
 
 
-def _key(document: Document) -> tuple[str, str, str]:
-    """Order of documents: by address, of the same address the earliest first."""
-    return normalized(document.url), document.date, document.id
+def _repeated(document: Document) -> Removed:
+    return Removed(document, removed_by="extract", reason="repeated address")
 
 
-def _run_name(path: Path, source: Path) -> str:
-    relative = path.name if path == source else path.relative_to(source).as_posix()
-    return hashlib.sha256(relative.encode()).hexdigest()[:16]
-
-
-def _first_of_each_address(runs: list[Iterator[Document]], on_repeat: Callable[[Removed], None]) -> Iterator[Document]:
-    """Sorted runs merged into one, each address once."""
-    address = None
-    for document in heapq.merge(*runs, key=_key):
-        this = normalized(document.url)
-        if this == address:
-            on_repeat(Removed(document, removed_by="extract", reason="repeated address"))
-        else:
-            address = this
-            yield document
-
-
-def _write_shards(documents: Iterable[Document], folder: Path, shard_bytes: int) -> tuple[int, int]:
-    """Write `documents` in shards of about `shard_bytes` of text; how many, and their bytes. At least one shard."""
-    batch: list[Document] = []
-    index = batch_bytes = total = total_bytes = 0
-    for document in documents:
-        batch.append(document)
-        batch_bytes += len(document.text.encode())
-        if batch_bytes >= shard_bytes:
-            write_shard(folder / shard_name(index), batch)
-            total, total_bytes, index = total + len(batch), total_bytes + batch_bytes, index + 1
-            batch, batch_bytes = [], 0
-    if batch or not index:
-        write_shard(folder / shard_name(index), batch)
-    return total + len(batch), total_bytes + batch_bytes
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items()))
 
 
 def _batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     rows = iter(rows)
     while batch := list(itertools.islice(rows, size)):
         yield batch
-
-
-def _write_removed(rows: Iterable[Removed], folder: Path) -> Counter[str]:
-    """Write removed pages in shards; how many for each reason."""
-    reasons: Counter[str] = Counter()
-    for index, batch in enumerate(_batches(rows, 10_000)):
-        reasons.update(row.reason for row in batch)
-        write_removed_shard(folder / shard_name(index), batch)
-    folder.mkdir(exist_ok=True)
-    return reasons

@@ -90,7 +90,9 @@ def read_pages(
     such file, and never for what is in it.
     """
     for path in warc_files(source):
-        yield from _read_file(path, on_error or (lambda _: None), on_record or (lambda _: None), max_body_bytes)
+        yield from read_file(
+            path, path.name, on_error or (lambda _: None), on_record or (lambda _: None), max_body_bytes
+        )
 
 
 def warc_files(source: Path) -> list[Path]:
@@ -104,17 +106,48 @@ def warc_files(source: Path) -> list[Path]:
     return sorted(hidden, key=lambda path: path.relative_to(source).as_posix())
 
 
-def _read_file(
-    path: Path, on_error: Callable[[ReadError], None], on_record: Callable[[str], None], max_body_bytes: int
+def is_warc(name: str) -> bool:
+    """Whether a file of this name is taken for a WARC or WET file."""
+    return bool(_SUFFIX.search(name))
+
+
+def cuts(path: Path, piece_bytes: int) -> list[int]:
+    """Places at least `piece_bytes` apart where a file of compressed members can be cut; none in others."""
+    if path.stat().st_size <= piece_bytes:
+        return []
+    found: list[int] = []
+    with path.open("rb") as file, closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as content:
+        if not any(content[: len(magic)] == magic for magic in _MEMBERS):
+            return []  # the text of a page may look like a record
+        place: int | None = 0
+        while place is not None and place + piece_bytes < len(content):
+            place = _next_record(content, place + piece_bytes, path.name)
+            if place is not None:
+                found.append(place)
+    return found
+
+
+def read_file(
+    path: Path,
+    name: str,
+    on_error: Callable[[ReadError], None],
+    on_record: Callable[[str], None],
+    max_body_bytes: int = MAX_BODY_BYTES,
+    start: int = 0,
+    end: int | None = None,
 ) -> Iterator[Page]:
+    """The pages of one file, which is called `name` in what is told of it.
+
+    Only records that begin at or after byte `start`, one of the file's `cuts`, and before `end`.
+    """
+
     def report(offset: int, problem: str, url: str = "", page_kept: bool = False) -> None:
-        on_error(ReadError(path.name, offset, url, problem, page_kept))
+        on_error(ReadError(name, offset, url, problem, page_kept))
 
     size = path.stat().st_size
     if not size:
         report(0, "empty file")
         return
-    start = 0
     damage: tuple[int, str] | None = None  # noticed, its record not yet met again
     with path.open("rb") as file, closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as content:
         while True:
@@ -122,17 +155,21 @@ def _read_file(
             try:
                 file.seek(start)
                 for record in ArchiveIterator(file, parse_http=False, fsspec_args=False):
+                    if end is not None and record.stream_pos >= end:
+                        break
                     if damage:
                         report(*damage)
                         damage = None
                     last, last_is_whole = record.stream_pos, False
                     on_record(str(record.record_type))
                     if record.record_type & _WANTED:
-                        page = _page(record, path.name, last, report, max_body_bytes)
+                        page = _page(record, name, last, report, max_body_bytes)
                         if page:
                             yield page
                     last_is_whole = True
-                if start == 0 and last < 0:
+                if damage:
+                    report(*damage)
+                elif start == 0 and last < 0:
                     report(0, "no record in this file")
                 return
             except OSError as error:
@@ -140,7 +177,9 @@ def _read_file(
                     damage = (start, _first_line(error))
                 elif last_is_whole:
                     damage = (last, f"after this record: {_first_line(error)}")
-                following = _next_record(content, max(last, start) + 1, path.name)
+                following = _next_record(content, max(last, start) + 1, name)
+                if following is not None and end is not None and following >= end:
+                    following = None
                 if damage and (last < start or following is None):
                     report(*damage)
                     damage = None
@@ -167,7 +206,8 @@ def _page(record: WarcRecord, file: str, offset: int, report: Report, max_body_b
         headers = {name.lower(): value for name, value in record.http_headers.items()}
     announced = record.content_length
     try:
-        recorded = record.reader.read(max_body_bytes + 1)
+        # asking for more than there is costs clearing a buffer of that size
+        recorded = record.reader.read(min(max_body_bytes, max(0, announced)) + 1)
     except OSError as error:
         report(offset, _first_line(error), url)
         raise

@@ -73,10 +73,11 @@ STAGES: tuple[Stage, ...] = (
             ),
             Kind(
                 "data.extract",
-                "Turn WARC records into documents of text.",
+                "Turn WARC records and HTML files into documents of text.",
                 "athanor.data.config:Extract",
                 "athanor.data.extract:run",
-                inputs=("pages",),
+                optional_inputs=("pages",),
+                positional="paths",
                 headline=("documents", "bytes_text", "errors"),
                 version=2,
             ),
