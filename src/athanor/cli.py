@@ -147,6 +147,12 @@ SCALING_COMMANDS = (
         "recipe",
     ),
     Command(
+        "scaling coordinate-check",
+        "Show that activations keep their size over widths with muP, and grow without.",
+        "athanor.train.config:CoordinateCheck",
+        "athanor.train.coordinate_check:main",
+    ),
+    Command(
         "plan",
         "From a budget to a model: size, tokens, layout, days, dollars, energy, loss.",
         "athanor.scaling.planner_config:Plan",

@@ -5,8 +5,26 @@ decides. The names follow the Llama and Qwen3 configs of Hugging Face; `convert.
 them. `LstmShape` and `LstmConfig` are the same for an LSTM.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuP:
+    """Maximal update parametrisation (Yang et al. 2022): the best rates of a narrow model stay those of a wide one.
+
+    Against the base width: AdamW's rate for matrices inside the blocks and the size of the outputs fall with the width,
+    and attention divides by the width of a head, not by its root. Depth, batch and length of the run do not transfer.
+    """
+
+    base_width: int = 64
+    """d_model of the model whose rates are used; at this width nothing changes."""
+    base_head_width: int = 16
+    """Width of a head of that model."""
+
+    def __post_init__(self) -> None:
+        if self.base_width < 1 or self.base_head_width < 1:
+            raise ValueError(f"base widths start at 1, found {self.base_width} and {self.base_head_width}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +53,8 @@ class Shape:
     """RMSNorm on queries and keys: exported as Qwen3 instead of Llama."""
     tied_embeddings: bool = False
     """Use the token embedding as output layer as well."""
+    mup: MuP | None = field(default=None, metadata={"added": None})
+    """Scale rates and outputs with the width, so that rates found on a narrow model hold; none: as they are."""
 
     def __post_init__(self) -> None:
         sizes = {
@@ -82,6 +102,8 @@ class LstmShape:
     """Added to the mean square in every RMSNorm."""
     tied_embeddings: bool = False
     """Use the token embedding as output layer as well."""
+    mup: MuP | None = field(default=None, metadata={"added": None})
+    """Scale rates and outputs with the width, so that rates found on a narrow model hold; none: as they are."""
 
     def __post_init__(self) -> None:
         for name in ("context_length", "num_layers", "d_model"):
@@ -105,6 +127,11 @@ class LstmConfig(LstmShape):
     def of(cls, shape: LstmShape, vocab_size: int) -> "LstmConfig":
         """The config of `shape` with `vocab_size` tokens."""
         return cls(**_values(shape), vocab_size=vocab_size)
+
+
+def width_ratio(shape: Shape | LstmShape) -> float:
+    """Base width over width: what rates of matrices and outputs are multiplied by; 1 without muP."""
+    return 1.0 if shape.mup is None else shape.mup.base_width / shape.d_model
 
 
 def _values(shape: Shape | LstmShape) -> dict[str, Any]:

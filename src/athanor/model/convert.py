@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from athanor.core.artifact import atomic_path, read_json, write_json
-from athanor.model.config import ModelConfig
-from athanor.model.transformer import Transformer
+from athanor.model.config import ModelConfig, width_ratio
+from athanor.model.transformer import Transformer, query_scale
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -183,7 +183,17 @@ def _exported(model: Transformer) -> dict[str, Tensor]:
         parts = torch.split(parameter, rows_of[len(theirs)]) if len(theirs) > 1 else (parameter,)
         for their_name, part in zip(theirs, parts, strict=True):
             tensors[their_name] = part.detach().cpu().contiguous()
-    return tensors
+    return tensors if model.config.mup is None else _folded(tensors, model.config)
+
+
+def _folded(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """`tensors` with the multipliers of muP taken into the weights they follow: the exported model is a plain one."""
+    last = OUTSIDE_BLOCKS["final_norm.weight"]
+    folded = {**tensors, last: tensors[last] * width_ratio(config)}
+    part = "q_norm" if config.qk_norm else "q_proj"
+    for name in (name for name in tensors if name.endswith(f"{part}.weight")):
+        folded[name] = tensors[name] * query_scale(config)
+    return folded
 
 
 def _their_names(name: str) -> list[str]:

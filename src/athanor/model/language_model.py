@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from athanor.model.config import width_ratio
 from athanor.model.layers import Embedding, Linear
 
 
@@ -22,6 +23,11 @@ class LanguageModel(nn.Module):
     embedding: Embedding
     head: Linear | None
     """The output layer; None where the embedding serves as one."""
+
+    @property
+    def matrix_rate(self) -> float:
+        """What AdamW's learning rate for matrices inside the blocks is multiplied by (muP; 1 without)."""
+        return width_ratio(self.config)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Unnormalised log-probabilities [..., V] of the next token, in float32."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from athanor.model.attention import RecurrentLayout, State
-from athanor.model.config import LstmConfig
+from athanor.model.config import LstmConfig, width_ratio
 from athanor.model.language_model import LanguageModel
 from athanor.model.layers import Embedding, Linear, RMSNorm
 
@@ -84,7 +84,8 @@ class Lstm(LanguageModel):
         x_BTD = self.embedding(tokens_BT).to(self.compute_dtype)
         for block in self.blocks:
             x_BTD = block(x_BTD, layout)
-        return cast(Tensor, self.final_norm(x_BTD))
+        x_BTD = cast(Tensor, self.final_norm(x_BTD))
+        return x_BTD if self.config.mup is None else x_BTD * width_ratio(self.config)
 
 
 @torch.no_grad()

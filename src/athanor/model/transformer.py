@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from athanor.model.attention import Layout
-from athanor.model.config import ModelConfig
+from athanor.model.config import ModelConfig, width_ratio
 from athanor.model.language_model import LanguageModel
 from athanor.model.layers import Embedding, Linear, RMSNorm
 
@@ -43,6 +43,7 @@ class Block(nn.Module):
             self.q_norm = RMSNorm(config.head_width, config.norm_epsilon)
             self.k_norm = RMSNorm(config.head_width, config.norm_epsilon)
         self.qk_norm = config.qk_norm
+        self.query_scale = query_scale(config)
         self.attention_out = Linear(width_all_heads, config.d_model)
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
         self.gate_up = Linear(config.d_model, config.d_ff, config.d_ff)
@@ -58,6 +59,8 @@ class Block(nn.Module):
         q, k, v = self.qkv(x_BTD).unflatten(-1, (sum(heads), self.head_width)).split(heads, dim=2)
         if self.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
+        if self.query_scale != 1.0:
+            q = q * self.query_scale
         q, k = rotate(q, cos_BTK, sin_BTK), rotate(k, cos_BTK, sin_BTK)
         seen_BHTK = layout.attend(self.layer, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return cast(Tensor, self.attention_out(seen_BHTK.transpose(1, 2).flatten(-2)))
@@ -85,7 +88,13 @@ class Transformer(LanguageModel):
         x_BTD = self.embedding(tokens_BT).to(self.compute_dtype)
         for block in self.blocks:
             x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout)
-        return cast(Tensor, self.final_norm(x_BTD))
+        x_BTD = cast(Tensor, self.final_norm(x_BTD))
+        return x_BTD if self.config.mup is None else x_BTD * width_ratio(self.config)
+
+
+def query_scale(config: ModelConfig) -> float:
+    """What queries are multiplied by, so that attention divides by the head's width and not by its root (muP)."""
+    return 1.0 if config.mup is None else math.sqrt(config.mup.base_head_width / config.head_width)
 
 
 def rotary_angles(positions_BT: Tensor, config: ModelConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

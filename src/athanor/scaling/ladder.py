@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from athanor.core.config import ConfigError
-from athanor.model.config import LstmConfig, LstmShape, ModelConfig, Shape
+from athanor.model.config import LstmConfig, LstmShape, ModelConfig, MuP, Shape
 from athanor.model.count import FlopsConvention, ParameterConvention, count_parameters, flops_per_token
 from athanor.train.config import AdamW, Muon, Pretrain, PretrainFit, Schedule
 
@@ -31,6 +31,8 @@ class Family:
     """Layers and width of each model, small ones first."""
     head_width: int = 16
     """Width of an attention head; d_model is a multiple of it."""
+    mup_base_width: int | None = None
+    """Train with muP against this width, so that its learning rates hold for all; none: without."""
 
     def __post_init__(self) -> None:
         for layers, width in self.sizes:
@@ -297,8 +299,9 @@ def best_factor(tried: Sequence[tuple[float, float]]) -> tuple[float, bool]:
 
 
 def _shape(kind: Family, layers: int, width: int, context_length: int) -> Shape | LstmShape:
+    mup = None if kind.mup_base_width is None else MuP(base_width=kind.mup_base_width, base_head_width=kind.head_width)
     if kind.architecture == "lstm":
-        return LstmShape(context_length=context_length, num_layers=layers, d_model=width)
+        return LstmShape(context_length=context_length, num_layers=layers, d_model=width, mup=mup)
     heads = width // kind.head_width
     return Shape(
         context_length=context_length,
@@ -308,6 +311,7 @@ def _shape(kind: Family, layers: int, width: int, context_length: int) -> Shape 
         num_heads=heads,
         num_kv_heads=heads,
         head_width=kind.head_width,
+        mup=mup,
     )
 
 

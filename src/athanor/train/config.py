@@ -162,3 +162,23 @@ class Pretrain:
     def context_length(self) -> int:
         """Longest sequence of the model that is trained, in tokens."""
         return self.shape.context_length if self.lstm is None else self.lstm.context_length
+
+
+@dataclass(frozen=True)
+class CoordinateCheck:
+    """Options of `athanor scaling coordinate-check`."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    """Widths to compare, multiples of 16; the narrowest is muP's base."""
+    architecture: Literal["transformer", "lstm"] = "transformer"
+    """Kind of model."""
+    num_steps: int = 5
+    """Steps of AdamW on one batch."""
+    lr_peak: float = 1e-2
+    """Learning rate at the narrowest width."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.widths)) < 2 or min(self.widths) < 16 or any(width % 16 for width in self.widths):
+            raise ValueError(f"widths: expected at least two multiples of 16, found {self.widths}")
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps is {self.num_steps}; it must be at least 1")

@@ -30,7 +30,7 @@ class Optimizer:
         by_muon = {name: p for name, p in self.parameters.items() if muon is not None and role_of(name, p) == "matrix"}
         self._muon = None if muon is None else _MuonSteps(by_muon, row_parts(model), muon, dtype)
         groups = []
-        for role, lr_peak, weight_decay in _adamw_groups(adamw):
+        for role, lr_peak, weight_decay in _adamw_groups(adamw, getattr(model, "matrix_rate", 1.0)):
             members = [p for n, p in self.parameters.items() if n not in by_muon and role_of(n, p) == role]
             if members:
                 groups.append({"params": members, "lr_peak": lr_peak, "weight_decay": weight_decay})
@@ -97,13 +97,17 @@ def clip_gradients(parameters: Iterable[nn.Parameter], clip_norm: float | None) 
     return float(norm)
 
 
-def _adamw_groups(config: AdamW) -> list[tuple[Role, float, float]]:
-    """Role, peak rate and weight decay of the groups of AdamW."""
+def _adamw_groups(config: AdamW, matrix_rate: float) -> list[tuple[Role, float, float]]:
+    """Role, peak rate and weight decay of the groups of AdamW.
+
+    `matrix_rate` is what muP makes of the rate of matrices; decay follows the rate, so it is divided by as much. Muon
+    needs nothing of it: its updates have the same spectral norm at any width (Yang, Simon & Bernstein 2023).
+    """
     return [
         ("embedding", config.embedding_lr_peak or config.lr_peak, 0.0),
         ("head", config.head_lr_peak or config.lr_peak, 0.0),
         ("gain", config.lr_peak, 0.0),
-        ("matrix", config.lr_peak, config.weight_decay),
+        ("matrix", config.lr_peak * matrix_rate, config.weight_decay / matrix_rate),
     ]
 
 
