@@ -134,7 +134,7 @@ def test_passes_and_held_out_pages_are_told(run: Path, capsys: pytest.CaptureFix
     ]
     assert "  held out for validation" in outcomes
     assert any(outcome.startswith("  trained on 2 times") for outcome in outcomes)
-    assert any("high-quality subset" in outcome for outcome in outcomes)
+    assert any("in the high-quality subset too" in outcome for outcome in outcomes)
 
 
 def test_measured_values_are_those_of_the_text() -> None:

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from athanor.core.artifact import atomic_path, read_jsonl, write_jsonl
+from athanor.core.artifact import read_jsonl, write_jsonl
 from athanor.core.compiled import kernel
+from athanor.data.arrays import write_array
 from athanor.data.benchmark_items import Item
 from athanor.data.word_hashes import Hashes, Places, Words, run_hashes, words_of
 
@@ -77,8 +78,7 @@ class Index:
     def save(self, folder: Path) -> None:
         """Write the index; the list of items, written last, says that it is whole."""
         for name in ARRAYS:
-            with atomic_path(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
-                np.save(file, getattr(self, name), allow_pickle=False)
+            write_array(folder / f"{name}.npy", getattr(self, name))
         write_jsonl(folder / "items.jsonl", (vars(item) for item in self.items))
 
     @classmethod

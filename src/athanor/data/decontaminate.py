@@ -148,8 +148,9 @@ def _find(path: Path, work: Path) -> dict[str, int]:
     """Leave the runs found in a shard: rows of (document, place, run)."""
     import numpy as np
 
+    from athanor.data.arrays import write_array
     from athanor.data.contamination import find_runs
-    from athanor.data.dedup.passes import save, size_bytes
+    from athanor.data.dedup.passes import size_bytes
     from athanor.data.word_hashes import words_of
 
     index = _loaded(work / "index")
@@ -159,7 +160,7 @@ def _find(path: Path, work: Path) -> dict[str, int]:
         hits = find_runs(index, words_of(document.text))
         if len(hits):
             found.append(np.column_stack([np.full(len(hits), number, np.int32), hits]))
-    save(work / "hits" / f"{path.stem}.npy", np.concatenate(found))
+    write_array(work / "hits" / f"{path.stem}.npy", np.concatenate(found))
     return {"documents": len(documents), "bytes": sum(size_bytes(row.text) for row in documents)}
 
 
@@ -167,7 +168,7 @@ def _common_runs(config: Decontaminate, paths: Sequence[Path], index: "Index", w
     """Leave which runs are too common to be evidence; returns how many, and questions they are in."""
     import numpy as np
 
-    from athanor.data.dedup.passes import save
+    from athanor.data.arrays import write_array
 
     in_documents = np.zeros(len(index.lengths), np.int64)
     for path in paths:
@@ -175,7 +176,7 @@ def _common_runs(config: Decontaminate, paths: Sequence[Path], index: "Index", w
         in_documents += np.bincount(np.unique(hits[:, ::2], axis=0)[:, 1], minlength=len(in_documents))
     limit = config.max_documents
     common = in_documents > limit if limit is not None else np.zeros(len(in_documents), np.bool_)
-    save(work / "common.npy", common)
+    write_array(work / "common.npy", common)
     ranked = sorted(np.flatnonzero(common), key=lambda run: (-int(in_documents[run]), int(run)))
     shown = []
     for number in ranked[:COMMON_SHOWN]:

@@ -102,6 +102,7 @@ def run(config: Mixture, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
     import numpy as np
 
     from athanor.data import mixture_plan as planning
+    from athanor.data.arrays import write_array
 
     work = out / WORK
     weights, weights_from = _weights(config, inputs)
@@ -120,9 +121,10 @@ def run(config: Mixture, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
     training = ~held_out
     sources = planning.weigh_sources(config, weights, rows[training], tokens[training], names, told)
     plans, cutoff = planning.plan(config, rows, held_out, tokens, names, sources)
+    sources = planning.as_planned(sources, plans, rows, tokens, names)
     ends = np.cumsum([row["documents"] for row in named])
     for number, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
-        _save(work / "plans" / f"{number:05d}.npy", plans[begin:end])
+        write_array(work / "plans" / f"{number:05d}.npy", plans[begin:end])
     written = _map(config, partial(_write, numbers=numbers, work=work, out=out), paths, work, "documents")
 
     passes = {
@@ -213,6 +215,7 @@ def _facts(
     """Leave the facts of a shard's documents; the names of their sources."""
     import numpy as np
 
+    from athanor.data.arrays import write_array
     from athanor.data.dedup.exact import text_key
     from athanor.data.mixture_plan import FACTS, unit_hash
 
@@ -231,7 +234,7 @@ def _facts(
         quality = document.metadata.get("quality")
         row["quality"] = np.nan if quality is None else quality
         row["text"] = text_key(document.text)
-    _save(work / "facts" / f"{numbers[str(path)]:05d}.npy", rows)
+    write_array(work / "facts" / f"{numbers[str(path)]:05d}.npy", rows)
     return {"documents": len(documents), "names": list(names)}
 
 
@@ -293,12 +296,6 @@ def _write(path: Path, numbers: Mapping[str, int], work: Path, out: Path) -> dic
             described.add(document)
         count, size = count + len(chosen), described.bytes
     return {"train": (count, size), **written, "described": described.counts()}
-
-
-def _save(path: Path, array: Any) -> None:
-    from athanor.data.dedup.passes import save
-
-    save(path, array)
 
 
 def _size_bytes(document: Document) -> int:

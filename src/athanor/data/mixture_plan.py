@@ -7,12 +7,13 @@ high-quality subset. 64 bytes of memory a document; texts stay where they are.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from athanor.core.compiled import kernel
 from athanor.core.config import suggestion
 from athanor.core.console import warn
 from athanor.core.mixture import Source
@@ -174,10 +175,15 @@ def plan(
     sources: Mapping[str, Source],
 ) -> tuple[NDArray[Any], float | None]:
     """What becomes of every document, and the quality of the last one in the high-quality subset."""
-    epochs = np.array([sources[name].epochs if name in sources else 0.0 for name in names])[rows["source"]]
+    whole, part = np.divmod([sources[name].epochs if name in sources else 0.0 for name in names], 1.0)
     plans = np.zeros(len(rows), PLAN)
     plans["validation"] = held_out
-    plans["passes"] = np.where(held_out, 0, np.floor(epochs) + (rows["drawn"] < epochs - np.floor(epochs)))
+    plans["passes"] = np.where(held_out, 0, whole[rows["source"]])
+    of_source = np.bincount(rows["source"], weights=np.where(held_out, 0.0, tokens), minlength=len(names))
+    order = np.argsort(rows["drawn"], kind="stable")
+    order = order[~held_out[order]]
+    more = order[_nearest(rows["source"][order], tokens[order], part * of_source)]
+    plans["passes"][more] += 1
     training = np.flatnonzero(plans["passes"])
     if not len(training):
         raise ValueError("the weights leave no document to train on; raise max_epochs or the weights")
@@ -195,3 +201,28 @@ def plan(
     number = min(len(best), int(np.searchsorted(taken, enough)) + 1)
     plans["high_quality"][best[:number]] = True
     return plans, float(rows["quality"][best[number - 1]])
+
+
+def as_planned(
+    sources: Mapping[str, Source], plans: NDArray[Any], rows: Rows, tokens: Any, names: Sequence[str]
+) -> dict[str, Source]:
+    """The sources with the shares that the plan gives them, which are those asked for to within a document."""
+    planned = np.bincount(rows["source"], weights=plans["passes"] * tokens, minlength=len(names))
+    shares = dict(zip(names, (planned / planned.sum()).tolist(), strict=True))
+    return {name: replace(source, share=shares[name]) for name, source in sources.items()}
+
+
+@kernel
+def _nearest(source: NDArray[np.int32], tokens: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which documents, in their order, make up what is wanted of each source.
+
+    First those that fit; then, of what fits no more, one that is nearer than nothing.
+    """
+    taken = np.zeros(len(wanted))
+    chosen = np.zeros(len(source), np.bool_)
+    for part in (1.0, 0.5):
+        for i in range(len(source)):
+            if not chosen[i] and taken[source[i]] + part * tokens[i] <= wanted[source[i]]:
+                chosen[i] = True
+                taken[source[i]] += tokens[i]
+    return chosen

@@ -159,7 +159,7 @@ STAGES: tuple[Stage, ...] = (
                 inputs=("documents",),
                 optional_inputs=("token_shards", "mixture_weights", "*"),
                 headline=("documents", "bytes"),
-                version=2,
+                version=3,
             ),
         ),
     ),

@@ -11,6 +11,7 @@ from athanor.data.look.measured import Measured
 from athanor.data.look.places import in_order, newest_run, result_at, results_of_run
 from athanor.data.look.trace import RuleStep, Stop, resolved, trace
 
+EXCERPT_LINES, EXCERPT_CHARACTERS = 4, 100  # of the first text
 VALUE_CHARACTERS = 200  # of a metadata value
 
 
@@ -46,7 +47,9 @@ def told(stops: list[Stop], lines: int) -> Iterator[str]:
             for step in stop.rules:
                 yield from _rule(step, lines)
         elif before is None:
-            yield f"  its text has {len(stop.document.text):,} characters"
+            yield f"  its text has {len(stop.document.text):,} characters and begins"
+            rows = [row for row in stop.document.text.splitlines() if row.strip()]
+            yield from (f"    {row[:EXCERPT_CHARACTERS]}" for row in rows[:EXCERPT_LINES])
         else:
             yield from difference(before.document.text, stop.document.text, lines, "  ")
         before = stop
@@ -71,8 +74,8 @@ def _outcome(stop: Stop) -> str:
     if "validation" in stop.places:
         return "held out for validation"
     if stop.passes:
-        times = f"{stop.passes} times " if stop.passes > 1 else ""
-        return f"trained on {times}" + ("(high-quality subset)" if "high_quality" in stop.places else "")
+        times = "once" if stop.passes == 1 else f"{stop.passes} times"
+        return f"trained on {times}" + (", in the high-quality subset too" if "high_quality" in stop.places else "")
     return "kept"
 
 
