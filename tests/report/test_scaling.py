@@ -25,7 +25,7 @@ def test_a_fit_is_told_with_its_figures_and_its_warnings(tmp_path: Path) -> None
     page = page_of(tmp_path, "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
     assert 'id="scaling"' in page and '<img src="data:image/svg+xml;base64,' in page
     assert "less than a decade &lt;b&gt;" in page and "A &lt;N&gt;^-alpha" in page
-    assert "<script" not in page
+    assert "<script" not in page and "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in page
 
 
 def test_a_figure_that_is_too_large_is_named_and_not_shown(tmp_path: Path) -> None:

@@ -73,9 +73,11 @@ def test_a_command_leaves_weights_that_the_data_mixture_reads(tmp_path: Path) ->
     mixtures.write_text("\n".join(["index," + ",".join(f"train_{name}" for name in SOURCES), *rows]))
     told.write_text("\n".join(["index,val", *(f"{i},{float(y)!r}" for i, y in enumerate(losses))]))
     words = ["scaling", "mixture", "--mixtures", str(mixtures), "--losses", str(told), "--method", "exponential"]
+    words += ["--held-out", str(mixtures), str(told)]
     assert cli.main([*words, "--strip", "train_", "--out", str(tmp_path / "out")]) == 0
     assert read_weights(tmp_path / "out" / "weights.json")["books"] > 0.8
-    assert json.loads((tmp_path / "out" / "mixture_law.json").read_text())["rank_correlation"] > 0.99
+    found = json.loads((tmp_path / "out" / "mixture_law.json").read_text())
+    assert found["rank_correlation"] > 0.99 and found["held_out_rank_correlation"]["val"] > 0.99
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,13 @@ def test_without_flops_compute_is_six_n_d_and_a_note_says_so(tmp_path: Path) -> 
     assert runs.flops.tolist() == [6 * 1e6 * 2e7, 6 * 2e6 * 2e7] and "no flops" in runs.notes[0]
 
 
+def test_without_tokens_they_follow_from_flops_and_a_note_says_so(tmp_path: Path) -> None:
+    path = table(tmp_path, ["1e6,1.2e14,5.0", "2e6,4.8e14,4.9"], "Model Size,Training FLOP,loss")
+    columns = {"parameters": "Model Size", "flops": "Training FLOP"}
+    runs = read_runs(path, Table(columns=columns, convention="all"))
+    assert runs.tokens == pytest.approx([2e7, 4e7]) and "no tokens" in runs.notes[0]
+
+
 def test_further_columns_are_kept_as_numbers_or_words(tmp_path: Path) -> None:
     path = table(tmp_path, [f"{line},{i},x{i}" for i, line in enumerate(GOOD)], HEADER + ",warmup,dataset")
     runs = read_runs(path, Table())

@@ -133,6 +133,9 @@ class Mixture:
     losses."""
     losses: tuple[str, ...] = field(default=(), metadata={"files": True})
     """A CSV with one proxy run per line and one column per validation set, its loss; `index` as in the mixtures."""
+    held_out: tuple[str, ...] = field(default=(), metadata={"files": True})
+    """Two further tables, mixtures and losses of runs that the law never sees, to rank: their losses may be of larger
+    models."""
     targets: tuple[str, ...] = ()
     """Columns of the losses whose mean is to be low; empty: all."""
     method: Literal["boosting", "exponential"] = "boosting"
@@ -153,6 +156,8 @@ class Mixture:
     def __post_init__(self) -> None:
         if self.max_epochs <= 0 or (self.total_tokens is not None and self.total_tokens <= 0):
             raise ValueError("max_epochs and total_tokens must be above 0")
+        if len(self.held_out) not in (0, 2):
+            raise ValueError(f"held_out names {len(self.held_out)} tables; give mixtures and losses, or none")
         if bool(self.available) != (self.total_tokens is not None):
             raise ValueError("available and total_tokens belong together: give both or neither")
 

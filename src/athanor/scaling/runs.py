@@ -116,6 +116,9 @@ def read_runs(path: Path, table: Table) -> Runs:
     good = np.flatnonzero(~bad)
     notes = [f"{int(bad.sum())} of {len(rows)} runs left out: values missing or not above 0"] if bad.any() else []
     convention = _convention(path, mapping, words, lines, table)
+    if "tokens" not in numbers:
+        notes.append("the table has no tokens; they are flops / (6 * parameters)")
+        numbers["tokens"] = numbers["flops"] / (FLOPS_PER_PARAMETER_AND_TOKEN * numbers["parameters"])
     n, d = numbers["parameters"], numbers["tokens"]
     if "flops" not in numbers:
         notes.append("the table has no flops; compute is 6 * parameters * tokens")
@@ -179,7 +182,7 @@ def _mapping(path: Path, header: Sequence[str], table: Table) -> dict[str, str]:
                 f"--columns {ours}={theirs}: {path} has no column {theirs!r}; {suggestion(theirs, header)}"
             )
         mapping[ours] = theirs
-    missing = [name for name in REQUIRED if name not in mapping]
+    missing = [name for name in REQUIRED if name not in mapping and not (name == "tokens" and "flops" in mapping)]
     if missing:
         raise ValueError(
             f"{path}: no column {', '.join(repr(name) for name in missing)}; the file has "

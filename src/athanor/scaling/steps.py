@@ -21,7 +21,7 @@ from athanor.scaling.backtest import backtest
 from athanor.scaling.compare import Comparison, compare
 from athanor.scaling.config import Backtest, Compare, Hyperparameters, Mixture
 from athanor.scaling.fit_step import model_of, table_of
-from athanor.scaling.mixture_law import MixtureLaw, Recommendation, fit_mixture_law, recommend
+from athanor.scaling.mixture_law import MixtureLaw, Recommendation, fit_mixture_law, recommend, spearman
 from athanor.scaling.runs import Runs
 from athanor.scaling.step_figures import backtest_figure, compare_figure, mixture_figure, transfer_figure
 
@@ -92,6 +92,7 @@ def run_mixture(config: Mixture, inputs: Mapping[str, Path], out: Path) -> dict[
         fit_mixture_law(weights, losses[:, targets.index(name)], name, config.method, config.seed, config.threads)
         for name in chosen
     ]
+    ranked = _held_out(config, laws, sources)
     available = _available(config, names)
     best = recommend(
         laws,
@@ -115,8 +116,11 @@ def run_mixture(config: Mixture, inputs: Mapping[str, Path], out: Path) -> dict[
         ],
         "recommended": asdict(best) | {"capped": list(best.capped)},
         "rank_correlation": float(np.mean([law.rank_correlation for law in laws])),
+        "held_out_rank_correlation": ranked,
     }
-    return _finished(out, "mixture_law.json", found, _mixture_told(laws, best, config))
+    told = _mixture_told(laws, best, config)
+    told += [f"  rank correlation on runs never seen, {name}: {value:.4f}" for name, value in ranked.items()]
+    return _finished(out, "mixture_law.json", found, told)
 
 
 def run_hyperparameters(config: Hyperparameters, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -222,6 +226,18 @@ def _numbers_by_index(path: Path) -> tuple[list[str], dict[str, list[float]]]:
     if not rows:
         raise ValueError(f"{path}: no proxy runs")
     return names, rows
+
+
+def _held_out(config: Mixture, laws: list[MixtureLaw], sources: list[str]) -> dict[str, float]:
+    """Rank correlations of the predictions with losses of runs that no law has seen, by target."""
+    if not config.held_out:
+        return {}
+    unseen, weights, targets, losses = read_proxies(Path(config.held_out[0]), Path(config.held_out[1]))
+    if sorted(unseen) != sorted(sources):
+        raise ValueError(f"{config.held_out[0]}: its sources differ from those of the proxy runs")
+    ordered = weights[:, [unseen.index(name) for name in sources]]
+    known = [law for law in laws if law.target in targets]
+    return {law.target: spearman(law.predict(ordered), losses[:, targets.index(law.target)]) for law in known}
 
 
 def _available(config: Mixture, names: list[str]) -> list[float] | None:
