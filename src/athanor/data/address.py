@@ -45,8 +45,22 @@ def address(url: str) -> Address:
         host = host.partition(":")[0]
     host = ascii_host(host)
     path, mark, query = tail.partition("#")[0].replace("\\", "/").partition("?")
-    path = unquote(path) if "%" in path else path
+    path = "/".join(resolved(unquote(path) if "%" in path else path))
     return Address(host, host.removeprefix("www.") + path.rstrip("/") + mark + query)
+
+
+def resolved(path: str) -> list[str]:
+    """The pieces of `path` without `.` and `..` (RFC 3986, section 5.2.4)."""
+    pieces: list[str] = []
+    for piece in path.split("/"):
+        if piece == "..":
+            if len(pieces) > 1:
+                pieces.pop()
+        elif piece != ".":
+            pieces.append(piece)
+    if path.endswith(("/.", "/..")):
+        pieces.append("")
+    return pieces
 
 
 def ascii_host(host: str) -> str:

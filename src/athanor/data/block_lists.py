@@ -37,44 +37,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from athanor.core.compiled import kernel
 from athanor.data.address import Address, address, ascii_host
-
-Hashes = NDArray[np.uint64]
-Categories = NDArray[np.uint16]
+from athanor.data.host_hashes import Categories, Hashes, Listed, all_lines, hash_hosts, hashes_of, sorted_set
 
 CACHED_FROM_BYTES = 1 << 20  # smaller lists are read faster than they are found in the cache
 READ_BYTES = 1 << 24
 VERSION = 1  # of the cache; raised when the same files are read differently
 SETS = ("domains", "urls", "paths")
 LEFT_OUT_FILES = ("expressions", "very_restrictive_expression", "usage")  # of squidGuard's folders
-FNV_OFFSET, FNV_PRIME, MIX = 0xCBF29CE484222325, 0x100000001B3, 0xFF51AFD7ED558CCD
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
 _ADDRESS_BEFORE_HOSTS = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]*::?[0-9a-f:]*)\s+(.+)$")
 _HOST = re.compile(r"[^\s/?#@:,|^*$]+\.[^\s/?#@:,|^*$]+")
 _OWN = ("domain", "url", "path", "word", "soft", "part", "category")
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A set of strings as sorted hashes, each with the number of its category."""
-
-    hashes: Hashes
-    categories: Categories
-
-    def category_of(self, text: str) -> int:
-        """The number of the category of `text`; -1 where it is not listed."""
-        data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-        found = int(_find(data, self.hashes))
-        return int(self.categories[found]) if found >= 0 else -1
-
-    def longest_suffix(self, host: str) -> tuple[str, int] | None:
-        """The longest of `host` and the hosts above it that is listed, and the number of its category."""
-        data = np.frombuffer(host.encode("utf-8", "surrogatepass"), np.uint8)
-        start, found = _find_suffix(data, self.hashes)
-        return (host.encode()[start:].decode(), int(self.categories[found])) if found >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -137,7 +112,7 @@ def _read(paths: Sequence[Path]) -> BlockLists:
         if path.name.removesuffix(".gz") in LEFT_OUT_FILES:
             continue
         _read_file(path, reading)
-    domains, urls, pages = (_sorted(reading.hashes[name], reading.numbers[name]) for name in SETS)
+    domains, urls, pages = (sorted_set(reading.hashes[name], reading.numbers[name]) for name in SETS)
     words = reading.words
     return BlockLists(
         tuple(reading.categories), domains, urls, pages, words["word"], words["soft"], words["part"], reading.skipped
@@ -153,9 +128,9 @@ def _read_file(path: Path, reading: _Reading) -> None:
         num_lines = block.count(b"\n") + 1
         hashes, others = np.empty(num_lines, np.uint64), np.empty((num_lines, 3), np.int64)
         if _has_own_categories(block):  # a category holds for the lines below it, so these are read in order
-            num_plain, num_others = 0, _all_lines(data, others)
+            num_plain, num_others = 0, all_lines(data, others)
         else:
-            num_plain, num_others = _hash_hosts(data, hashes, others)
+            num_plain, num_others = hash_hosts(data, hashes, others)
         reading.add("domains", hashes[:num_plain], category)
         for start, end, number in others[:num_others].tolist():
             line = block[start:end].decode("utf-8", "replace").strip()
@@ -235,13 +210,6 @@ def _path_key(url: str) -> str:
     return where.page.partition("?")[0]
 
 
-def hashes_of(texts: Sequence[str]) -> Hashes:
-    """The hash of each text, as `Listed` finds it."""
-    return np.array(
-        [_hash(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)) for text in texts], np.uint64
-    )
-
-
 def _blocks(path: Path) -> Iterator[bytes]:
     """The content of a file, unpacked, in blocks of whole lines."""
     with path.open("rb") as plain:
@@ -255,12 +223,6 @@ def _blocks(path: Path) -> Iterator[bytes]:
             rest = after
     if rest:
         yield rest
-
-
-def _sorted(hashes: list[Hashes], numbers: list[Categories]) -> Listed:
-    every = np.concatenate([np.empty(0, np.uint64), *hashes])
-    found, first = np.unique(every, return_index=True)
-    return Listed(found, np.concatenate([np.empty(0, np.uint16), *numbers])[first])
 
 
 def _cache_folder() -> Path:
@@ -294,117 +256,3 @@ def _kept(folder: Path) -> BlockLists:
     rest = json.loads((folder / "rest.json").read_text(encoding="utf-8"))
     categories = tuple(rest.pop("categories"))
     return BlockLists(categories, domains, urls, paths, **rest)
-
-
-@kernel
-def _hash(data: NDArray[np.uint8]) -> np.uint64:
-    """FNV-1a with a final mix, so that the order of hashes says nothing about that of texts."""
-    value = np.uint64(FNV_OFFSET)
-    for i in range(len(data)):
-        value = (value ^ np.uint64(data[i])) * np.uint64(FNV_PRIME)
-    value = (value ^ (value >> np.uint64(33))) * np.uint64(MIX)
-    return value ^ (value >> np.uint64(33))
-
-
-@kernel
-def _place(hashes: Hashes, value: np.uint64) -> int:
-    """Where `value` stands in sorted `hashes`; -1 where it does not."""
-    low, high = 0, len(hashes)
-    while low < high:
-        middle = (low + high) >> 1
-        if hashes[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < len(hashes) and hashes[low] == value else -1
-
-
-@kernel
-def _find(data: NDArray[np.uint8], hashes: Hashes) -> int:
-    return _place(hashes, _hash(data))
-
-
-@kernel
-def _find_suffix(data: NDArray[np.uint8], hashes: Hashes) -> tuple[int, int]:
-    """Start of the longest suffix behind a dot, or the whole, that is listed, and where; -1 for none."""
-    for start in range(len(data)):
-        if start == 0 or data[start - 1] == 46:
-            found = _place(hashes, _hash(data[start:]))
-            if found >= 0:
-                return start, found
-    return 0, -1
-
-
-@kernel
-def _all_lines(data: NDArray[np.uint8], others: NDArray[np.int64]) -> int:
-    """Start, end and number of every line."""
-    start, count = 0, 0
-    n = len(data)
-    while start < n:
-        end = start
-        while end < n and data[end] != 10:
-            end += 1
-        others[count, 0], others[count, 1], others[count, 2] = start, end, count
-        count += 1
-        start = end + 1
-    return count
-
-
-@kernel
-def _hash_hosts(data: NDArray[np.uint8], hashes: Hashes, others: NDArray[np.int64]) -> tuple[int, int]:
-    """Hash the hosts of plain lines, hosts files and Adblock; the places of all other lines that say something."""
-    n = len(data)
-    count, num_others, line, start = 0, 0, 0, 0
-    while start < n:
-        end = start
-        while end < n and data[end] != 10:
-            end += 1
-        first, last = start, end
-        while first < last and data[first] <= 32:
-            first += 1
-        while last > first and data[last - 1] <= 32:
-            last -= 1
-        if first < last and data[first] not in (33, 35):  # ! and #
-            inner, inner_last = _host_in_line(data, first, last)
-            if inner >= 0:
-                value = np.uint64(FNV_OFFSET)
-                for i in range(inner, inner_last):
-                    byte = data[i] + 32 if 65 <= data[i] <= 90 else data[i]
-                    value = (value ^ np.uint64(byte)) * np.uint64(FNV_PRIME)
-                value = (value ^ (value >> np.uint64(33))) * np.uint64(MIX)
-                hashes[count] = value ^ (value >> np.uint64(33))
-                count += 1
-            else:
-                others[num_others, 0], others[num_others, 1], others[num_others, 2] = start, end, line
-                num_others += 1
-        line += 1
-        start = end + 1
-    return count, num_others
-
-
-@kernel
-def _host_in_line(data: NDArray[np.uint8], first: int, last: int) -> tuple[int, int]:
-    """Where the host of a plain line, a line of a hosts file or ||host^ stands; -1 for any other line."""
-    at = first
-    if data[first] == 124 and first + 2 < last and data[first + 1] == 124 and data[last - 1] == 94:  # ||host^
-        at, last = first + 2, last - 1
-    else:
-        blank = first
-        while blank < last and (48 <= data[blank] <= 57 or data[blank] == 46):
-            blank += 1
-        if first < blank < last and data[blank] in (9, 32):  # 0.0.0.0 host
-            at = blank
-            while at < last and data[at] in (9, 32):
-                at += 1
-        elif data[first] == 46:
-            at = first + 1
-    if at < last and data[last - 1] == 46:
-        last -= 1
-    dots = 0
-    for i in range(at, last):
-        byte = data[i]
-        if byte == 46:
-            dots += 1
-        elif not (48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte in (45, 95)):
-            return -1, last
-    return (at, last) if dots and data[at] != 46 else (-1, last)

@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from athanor.core.artifact import read_json, write_json
-from athanor.data.url import normalized
-from athanor.data.wikipedia_links import host_of_link, links
+from athanor.data.address import address
+from athanor.data.wikipedia_links import links
 
 Match = Literal["page", "host"]
 _TRACKING = re.compile(r"(?:^|&)(?:utm_\w+|fbclid|gclid|mc_cid|mc_eid)=[^&]*")
@@ -86,10 +86,8 @@ def _matched(
 
 def _host_and_rest(url: str) -> tuple[str, str]:
     """Host without "www.", and path and query without closing slash and trackers."""
-    whole = normalized(f"http:{url}" if url.startswith("//") else url)
-    host = host_of_link(whole)
-    _, _, after_scheme = whole.partition("//")
-    place = min((at for sign in "/?" if (at := after_scheme.find(sign)) >= 0), default=len(after_scheme))
-    path, _, query = after_scheme[place:].partition("?")
+    where = address(url)
+    host = where.host.removeprefix("www.")
+    path, _, query = where.page[len(host) :].partition("?")
     query = _TRACKING.sub("", query).strip("&")
-    return host.removeprefix("www."), path.rstrip("/") + (f"?{query}" if query else "")
+    return host, path + (f"?{query}" if query else "")

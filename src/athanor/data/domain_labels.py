@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from athanor.data.url import normalized
-from athanor.data.wikipedia_links import host_of_link
+from athanor.data.address import address
 
 BUILTIN = Path(__file__).with_name("domain_hosts.txt")
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
@@ -50,12 +49,11 @@ class DomainLabels:
 
     def label_of(self, url: str) -> str | None:
         """The label of a page's URL; None where no pattern matches."""
-        whole = normalized(url)
-        host = host_of_link(whole)
+        where = address(url)
+        host = where.host
         if not host:
             return None
-        _, _, after_scheme = whole.partition("//")
-        path = "/" + after_scheme.partition("/")[2]
+        path = where.page[len(host.removeprefix("www.")) :] or "/"
         names = host.split(".")
         found = [
             pattern

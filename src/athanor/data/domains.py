@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from athanor.core.artifact import WORK, write_json
-from athanor.core.config import matching_files
-from athanor.core.documents import Document, read_shard, write_shard
+from athanor.core.documents import read_shard, write_shard
 from athanor.core.workers import map_shards
 from athanor.data.folders import document_shards
 from athanor.data.quality import WHOLE, model_file
 
 if TYPE_CHECKING:  # numpy and numba load when a step runs, not when its config is read
+    from athanor.data.domain_examples import Labelled
     from athanor.data.origin import Unit
     from athanor.data.softmax_classifier import Softmax
 
@@ -77,15 +77,6 @@ class Domains:
             raise ValueError("folds must be at least 2; min_examples, max_examples, max_words and epochs at least 1")
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """One document whose label is known."""
-
-    document: Document
-    label: str
-    drawn: float
-
-
 def run(config: Domains, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Train, label the documents of `inputs["documents"]` and write them; returns what was counted."""
     work = out / WORK
@@ -131,15 +122,18 @@ def _learned(config: Domains, inputs: Mapping[str, Path], out: Path, work: Path)
     import numpy as np
 
     from athanor.data import softmax_classifier as linear
+    from athanor.data.domain_examples import choose
     from athanor.data.linear_classifier import Training
     from athanor.data.origin import unit_of
+    from athanor.data.trained_parts import part_of
 
-    chosen, labels, left_out = _chosen(config, inputs)
+    chosen, labels, left_out = choose(config, inputs, work)
     training = Training(config.bucket_bits, config.max_words, config.epochs, config.learning_rate, config.seed)
     texts = [example.document.text for example in chosen]
     data = linear.labelled(texts, [labels.index(example.label) for example in chosen], training)
     unit = _unit_of_parts(chosen)
-    folds = np.array([_fold(unit_of(example.document, unit), config) for example in chosen], np.int64)
+    groups = [unit_of(example.document, unit) for example in chosen]
+    folds = np.array([part_of(group, config.seed, config.folds) for group in groups], np.int64)
 
     held_out = np.zeros((len(data), len(labels)))
     models: list[Softmax | None] = []
@@ -173,39 +167,7 @@ def _learned(config: Domains, inputs: Mapping[str, Path], out: Path, work: Path)
     }
 
 
-def _chosen(config: Domains, inputs: Mapping[str, Path]) -> tuple[list[Labelled], tuple[str, ...], dict[str, int]]:
-    """The labelled documents to train on, their labels, and the labels left out with their documents."""
-    from athanor.data.domain_labels import BUILTIN, read_labels
-    from athanor.data.origin import draw
-
-    lists = tuple(matching_files(config.lists))
-    patterns = read_labels((BUILTIN, *lists) if config.builtin else lists)
-    folders = {name: folder for name, folder in inputs.items() if name != "documents"}
-    if config.labels is not None and (unknown := sorted({*config.labels} - patterns.labels - {*folders})):
-        raise ValueError(f"labels: {', '.join(unknown)}: no pattern and no input gives this label")
-    by_label: dict[str, list[Labelled]] = {}
-    for name in inputs:
-        for path in document_shards(inputs[name]):
-            for document in read_shard(path):
-                label = name if name in folders else patterns.label_of(document.url)
-                if label and (config.labels is None or label in config.labels):
-                    example = Labelled(document, label, draw(config.seed, "example", document.id))
-                    by_label.setdefault(label, []).append(example)
-        for label, examples in by_label.items():  # no more in memory than are used
-            examples.sort(key=lambda example: (example.drawn, example.document.id))
-            by_label[label] = examples[: max(config.max_examples, config.min_examples)]
-    left_out = {label: len(rows) for label, rows in sorted(by_label.items()) if len(rows) < config.min_examples}
-    labels = tuple(sorted({*by_label} - {*left_out}))
-    if len(labels) < 2:
-        found = ", ".join(f"{label} ({len(rows)})" for label, rows in sorted(by_label.items())) or "none"
-        raise ValueError(
-            f"domains need at least two labels with {config.min_examples} documents each, found {found}; give label "
-            "files with 'lists', folders of labelled documents as further inputs, or a smaller min_examples"
-        )
-    return [each for label in labels for each in by_label[label][: config.max_examples]], labels, left_out
-
-
-def _unit_of_parts(chosen: Sequence[Labelled]) -> "Unit":
+def _unit_of_parts(chosen: "Sequence[Labelled]") -> "Unit":
     """Hosts, unless a label has only one of them."""
     from athanor.data.origin import host_of
 
@@ -213,12 +175,6 @@ def _unit_of_parts(chosen: Sequence[Labelled]) -> "Unit":
     for example in chosen:
         hosts.setdefault(example.label, set()).add(host_of(example.document))
     return "host" if all(len(of_label) > 1 for of_label in hosts.values()) else "page"
-
-
-def _fold(name: str, config: Domains) -> int:
-    from athanor.data.origin import draw
-
-    return int(draw(config.seed, "fold", name) * config.folds)
 
 
 def _per_label(confusion: Any) -> list[dict[str, float]]:
@@ -249,19 +205,19 @@ def _calibration_error(probability: Any, is_right: Any) -> float:
 
 def _label_shard(path: Path, work: Path, out: Path, config: Domains, unit: "Unit") -> dict[str, Any]:
     """Write the documents of one shard with their domains; the counts."""
-    from athanor.data.domain_labels import BUILTIN, read_labels
+    from athanor.data.domain_examples import patterns_of
     from athanor.data.origin import unit_of
     from athanor.data.softmax_classifier import Softmax
+    from athanor.data.trained_parts import part_of
 
-    lists = tuple(matching_files(config.lists))
-    patterns = read_labels((BUILTIN, *lists) if config.builtin else lists)
+    patterns = patterns_of(config)
     models = {model.stem: Softmax.load(model) for model in sorted((work / MODELS).glob("*.safetensors"))}
     documents: Counter[str] = Counter()
     size_bytes: Counter[str] = Counter()
     by: Counter[str] = Counter()
     rows = []
     for document in read_shard(path):
-        model = models.get(WHOLE) or models[str(_fold(unit_of(document, unit), config))]
+        model = models.get(WHOLE) or models[str(part_of(unit_of(document, unit), config.seed, config.folds))]
         probability = model.probabilities(document.text)
         named = patterns.label_of(document.url) if config.by_url else None
         if named in model.labels:

@@ -37,11 +37,11 @@ _FILE_ENDINGS = frozenset((
 ))  # fmt: skip
 # Words after which four numbers with dots are a version or a section, in some languages, and names of programs.
 _NO_ADDRESS = re.compile(
-    r"(?:\b(?:versions?|versión|versão|vers?|release|rel|v|r|rev|revision|build|firmware|kernel|driver|update|patch"
+    r"(?:(?:\b|_)(?:versions?|versión|versão|vers?|release|rel|v|r|rev|revision|build|firmware|kernel|driver|update|patch"
     r"|sections?|sec|sección|seção|secció|sezione|abschnitt|chapter|chapitre|capítulo|capitolo|kapitel|раздел|глава|قسم"
     r"|policy|clause|paragraph|para|article|artikel|appendix|annex|table|figure|fig|item|step|rule|oid"
     r"|gcc|clang|python|perl|php|ruby|java|jdk|openssl|apache|nginx|mysql|linux|windows|android|ios|firefox|thunderbird"
-    r"|chrome|chromium|safari|opera|netscape|mozilla|webkit|acrobat|flash|office)[\s.:#=-]{0,3}|(?:§|第) ?)$",
+    r"|chrome|chromium|safari|opera|netscape|mozilla|webkit|acrobat|flash|office)[\s.:#=,-]{0,3}|(?:§|第) ?)$",
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"(?:^|\n)[ \t]*$")
@@ -223,6 +223,8 @@ def _plus(text: str, start: int, end: int, regions: Sequence[str]) -> Find | Non
     import phonenumbers  # metadata of 250 regions, read when the first candidate comes
 
     stretch = text[start:end]
+    if re.fullmatch(r"\+\d+\.\d+", stretch):  # a decimal with its sign
+        return None
     is_grouped = not stretch.lstrip("(+").isdigit()
     while True:
         try:

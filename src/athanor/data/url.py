@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from athanor.core.config import matching_files
+from athanor.data.address import address, resolved
 from athanor.data.filters.verdict import KEPT, Verdict, removed
 
 if TYPE_CHECKING:  # numba loads when addresses are judged, not when the config is read
@@ -52,8 +53,6 @@ def block_list(rule: UrlRule) -> BlockList:
 
 def judge(url: str, blocked: BlockList) -> Verdict:
     """Whether `url` is on no list; the reason names the category and the entry that matched."""
-    from athanor.data.address import address
-
     lists = blocked.lists
     where = address(url)
     if where.host:
@@ -115,22 +114,8 @@ def normalized(url: str) -> str:
         host = f"[{host}]"
     if port is not None and port != _DEFAULT_PORTS.get(scheme):
         host = f"{host}:{port}"
-    path = "/".join(_escaped(piece) for piece in _resolved(parts.path or "/"))
+    path = "/".join(_escaped(piece) for piece in resolved(parts.path or "/"))
     return urlunsplit((scheme, host, path, parts.query, ""))
-
-
-def _resolved(path: str) -> list[str]:
-    """The pieces of `path` without `.` and `..` (RFC 3986, section 5.2.4)."""
-    pieces: list[str] = []
-    for piece in path.split("/"):
-        if piece == "..":
-            if len(pieces) > 1:
-                pieces.pop()
-        elif piece != ".":
-            pieces.append(piece)
-    if path.endswith(("/.", "/..")):
-        pieces.append("")
-    return pieces
 
 
 def _escaped(piece: str) -> str:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from athanor.data.address import address
-from athanor.data.block_lists import Listed
 from athanor.data.compat.line_hashes import Hashes, contains, hashes_of_lines, merged
 from athanor.data.compat.spacy_words import MISSING
 from athanor.data.filters.verdict import KEPT, Verdict, removed
+from athanor.data.host_hashes import Listed
 from athanor.data.url import UrlRule, block_list
 
 ARCHIVE = "url_filterblacklistsv0_3_0.tar.gz"
