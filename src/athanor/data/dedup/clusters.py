@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from athanor.data.dedup.minhash import jaccard
 from athanor.data.dedup.words import Hashes
 
@@ -23,7 +21,7 @@ NEAR = "near"
 Keep = Literal["longest", "first", "latest"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A document that may be a copy of another."""
 
@@ -34,13 +32,14 @@ class Candidate:
     size_bytes: int = 0
     date: str = ""
     """ISO 8601; empty where unknown."""
-    key: tuple[int, int] = (0, 0)
-    """Equal keys make copies: of the text, or of what else is compared."""
-    shingles: Callable[[], Hashes] = lambda: np.empty(0, np.uint64)
-    """Reads the hashes of its shingles, sorted, without repeats; a document with a known key is never asked."""
+    key: int = 0
+    """128 bits; equal keys make copies: of the text, or of what else is compared."""
+    file: int = 0
+    row: int = 0
+    """Where its shingles are found."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Copy:
     """A document to remove, the kept one it copies, and how alike they are."""
 
@@ -52,19 +51,26 @@ class Copy:
     """What makes it a copy: `near`, or the name of what is equal."""
 
 
-def copies(group: Sequence[Candidate], keep: Keep, min_similarity: float | None, equal: str | None) -> list[Copy]:
+def copies(
+    group: Sequence[Candidate],
+    keep: Keep,
+    min_similarity: float | None,
+    equal: str | None,
+    shingles_of: Callable[[Candidate], Hashes],
+) -> list[Copy]:
     """The documents of `group` to remove, in order of preference.
 
-    Equal keys make a copy, which is called `equal`, unless that is None; with `min_similarity`, so does that
-    Jaccard similarity.
+    Equal keys make a copy, which is called `equal`, unless that is None; with `min_similarity`, so does that Jaccard
+    similarity. `shingles_of` reads the hashes of a document's shingles, sorted, without repeats; of a document whose
+    key is known they are never asked for.
     """
     compared: list[tuple[Candidate, Hashes]] = []  # the first kept ones, with their shingles
     found: list[Copy] = []
-    kept_for_key: dict[tuple[int, int], tuple[Candidate, float, str]] = {}
+    kept_for_key: dict[int, tuple[Candidate, float, str]] = {}
     for document in _by_preference(group, keep):
         match = kept_for_key.get(document.key) if equal else None
         if match is None and min_similarity is not None:
-            shingles = document.shingles()
+            shingles = shingles_of(document)
             match = _first_similar(shingles, compared, min_similarity)
             if match is None and len(compared) < MOST_KEPT_COMPARED:
                 compared.append((document, shingles))

@@ -6,12 +6,12 @@ shards that follows reads its own documents from either.
 
 One group at a time is compared, and shingles are read from the files when they are looked at: not for exact copies,
 and kept only of the documents that others are compared with. In memory are the names of the documents of one
-range: some kilobyte for each, of which a range has `meetings.MEMBERS_PER_RANGE` and at most one group more.
+range: about a kilobyte for each, of which a range has `meetings.MEMBERS_PER_RANGE` and at most one group more.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from athanor.data.dedup.clusters import NEAR, Candidate, Copy, Keep, copies
 from athanor.data.dedup.ranges import (
+    numbers,
     range_of,
     read_range,
     read_ranges,
@@ -45,8 +46,9 @@ def decide(
     """Find the copies in one range of groups and leave them; returns how many there are, and how alike."""
     found: list[Copy] = []
     _shingle_lists.cache_clear()
-    for group in _groups(shard_files(stage / DESCRIBED), *range_of(path)):
-        found.extend(copies(group, keep, min_similarity, equal))
+    files = shard_files(stage / DESCRIBED)
+    for group in _groups(files, *range_of(path)):
+        found.extend(copies(group, keep, min_similarity, equal, partial(_shingles, files)))
     found.sort(key=lambda copy: copy.document.position)
     numbers_of = {
         "position": np.array([copy.document.position for copy in found], np.int64),
@@ -88,22 +90,29 @@ def copies_between(stage: Path, by: Literal["position", "kept"], low: int, high:
 
 def _groups(files: Sequence[Path], low: int, high: int) -> Iterator[list[Candidate]]:
     """The documents of each group in the range, group after group."""
-    rows: list[tuple[int, Candidate]] = []
-    for file in files:
+    candidates: list[Candidate] = []
+    groups: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    for number, file in enumerate(files):
         table, first = read_range(file, "group", low, high), rows_below(file, "group", low)
-        for i, row in enumerate(table.drop_columns("shingles").to_pylist()):
-            names = {name: row[name] for name in ("position", "id", "url", "size_bytes", "date")}
-            key = (row["key_0"], row["key_1"])
-            rows.append((row["group"], Candidate(**names, key=key, shingles=partial(_shingles, file, first + i))))
-    rows.sort(key=lambda row: (row[0], row[1].position))
-    for _, members in groupby(rows, key=lambda row: row[0]):
-        yield [candidate for _, candidate in members]
+        groups.append(numbers(table, "group"))
+        names = ("position", "id", "url", "size_bytes", "date", "key_0", "key_1")
+        columns = (table.column(name).to_pylist() for name in names)
+        for row, (position, id_, url, size_bytes, date, low_key, high_key) in enumerate(
+            zip(*columns, strict=True), start=first
+        ):
+            key = high_key << 64 | low_key
+            candidates.append(Candidate(position, id_, url, size_bytes, date, key, number, row))
+    of = np.concatenate(groups)
+    order = np.argsort(of, kind="stable")
+    bounds = np.flatnonzero(np.diff(of[order], prepend=-1, append=-1)).tolist()
+    for start, end in pairwise(bounds):
+        yield [candidates[i] for i in order[start:end]]
 
 
-def _shingles(file: Path, row: int) -> Hashes:
-    """The shingles in one row of a file that describes likely copies."""
-    ends, values = _shingle_lists(file)
-    return values[ends[row] : ends[row + 1]].copy()
+def _shingles(files: Sequence[Path], candidate: Candidate) -> Hashes:
+    """The shingles of a candidate, from the file that describes it."""
+    ends, values = _shingle_lists(files[candidate.file])
+    return values[ends[candidate.row] : ends[candidate.row + 1]].copy()
 
 
 @lru_cache(maxsize=64)
