@@ -250,6 +250,14 @@ STAGES: tuple[Stage, ...] = (
                 headline=("runs", "objective", "median_relative_error"),
             ),
             Kind(
+                "scaling.growth",
+                "Fit how known optima grow with compute.",
+                "athanor.scaling.config:Growth",
+                "athanor.scaling.growth_step:run",
+                positional="optima",
+                headline=("exponents",),
+            ),
+            Kind(
                 "scaling.backtest",
                 "Fit a law to the smaller runs of a table and ask it for the larger.",
                 "athanor.scaling.config:Backtest",

@@ -178,3 +178,27 @@ class Hyperparameters(Table):
     """Report the critical batch for this loss too: needs batch_tokens and, at each batch, runs that reach it."""
     seed: int = 0
     """Of the draws behind the regret."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How optima that are known already grow with compute: y ~ C^a."""
+
+    optima: tuple[str, ...] = field(default=(), metadata={"files": True})
+    """A CSV with one optimum per line: its budget, and the best size at it."""
+    compute: str = "flops"
+    """The column of budgets."""
+    of: tuple[str, ...] = ("parameters",)
+    """The columns that grow, such as parameters tokens."""
+    scale: str | None = None
+    """A column of standard deviations of log y: residuals are divided by them, lines without one are left out."""
+    where: dict[str, str] = field(default_factory=dict)
+    """Only lines with these values: column and value."""
+    coverage: float = 0.95
+    """Of the intervals of the exponents."""
+    budgets: tuple[float, ...] = ()
+    """Budgets to predict at."""
+
+    def __post_init__(self) -> None:
+        if not self.of:
+            raise ValueError("of names no column")

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,9 @@ def table_of(named: Sequence[str], inputs: Mapping[str, Path], table: Table) -> 
     runs = read_runs(path, table)
     if table.drop_highest:
         kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(runs) - table.drop_highest])
-        runs = runs.subset(kept)
+        runs = replace(
+            runs.subset(kept), notes=(*runs.notes, f"{table.drop_highest} runs of the highest loss left out")
+        )
     return runs
 
 

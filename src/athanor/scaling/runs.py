@@ -97,16 +97,16 @@ def runs_from_arrays(
 
 def read_runs(path: Path, table: Table) -> Runs:
     """The runs in the CSV `path`; raises ValueError that names lines and says what to do."""
-    header, rows, numbered = _read(path)
+    header, rows, numbered = read_csv(path)
     mapping = _mapping(path, header, table)
-    kept = _where(path, header, rows, table)
+    kept = chosen_rows(path, header, rows, table.where)
     rows, lines = [rows[i] for i in kept], np.array([numbered[i] for i in kept], np.int64)
     if not rows:
         raise ValueError(f"{path}: no run is left; the table has lines of runs, or --where chose none of them")
     wanted = [name for name in (*REQUIRED, *NUMBERS) if name in mapping]
     wanted += [name for name in header if name not in mapping.values() and _is_numeric(rows, name)]
     mapping |= {name: name for name in wanted if name not in mapping}
-    numbers = {name: _numbers(path, rows, lines, mapping[name], name) for name in wanted}
+    numbers = {name: numbers_of(path, rows, lines, mapping[name], name) for name in wanted}
     words = {name: [row[mapping.get(name, name)].strip() for row in rows] for name in header if name not in numbers}
     words |= {name: [row[mapping[name]].strip() for row in rows] for name in WORDS if name in mapping}
     bad = np.zeros(len(rows), bool)
@@ -142,7 +142,8 @@ def read_runs(path: Path, table: Table) -> Runs:
     return replace(runs, notes=tuple(notes))
 
 
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]], list[int]]:
+def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]], list[int]]:
+    """Header, rows and line numbers of a CSV; raises ValueError for what is none."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; expected a CSV of runs")
     try:
@@ -192,20 +193,22 @@ def _mapping(path: Path, header: Sequence[str], table: Table) -> dict[str, str]:
     return mapping
 
 
-def _where(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, str]], table: Table) -> list[int]:
+def chosen_rows(
+    path: Path, header: Sequence[str], rows: Sequence[Mapping[str, str]], where: Mapping[str, str]
+) -> list[int]:
     """The rows that hold every value of --where."""
-    for name in table.where:
+    for name in where:
         if name not in header:
             raise ValueError(f"--where {name}: {path} has no such column; {suggestion(name, header)}")
         values = {row[name].strip() for row in rows}
-        if table.where[name] not in values:
-            raise ValueError(
-                f"--where {name} {table.where[name]}: no run has it; {suggestion(table.where[name], values)}"
-            )
-    return [i for i, row in enumerate(rows) if all(row[name].strip() == value for name, value in table.where.items())]
+        if where[name] not in values:
+            raise ValueError(f"--where {name} {where[name]}: no run has it; {suggestion(where[name], values)}")
+    return [i for i, row in enumerate(rows) if all(row[name].strip() == value for name, value in where.items())]
 
 
-def _numbers(path: Path, rows: Sequence[Mapping[str, str]], lines: NDArray[np.int64], column: str, ours: str) -> Floats:
+def numbers_of(
+    path: Path, rows: Sequence[Mapping[str, str]], lines: NDArray[np.int64], column: str, ours: str
+) -> Floats:
     """A column of numbers; an empty cell is NaN. Raises ValueError for text, naming its lines."""
     values = np.full(len(rows), np.nan)
     wrong = []

@@ -14,6 +14,7 @@ PREFIX = "scaling."
 MOST_BYTES = 2_000_000  # of one figure
 TITLES = {
     "scaling.fit": "The law",
+    "scaling.growth": "How optima grow with compute",
     "scaling.backtest": "The law tested on larger runs",
     "scaling.compare": "Two ladders side by side",
     "scaling.mixture": "What to train on",
