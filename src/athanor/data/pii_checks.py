@@ -6,9 +6,7 @@ ends, or None.
 E-mail: RFC 5321 as it is used, ASCII or Latin letters, no quoted or Cyrillic ones. IP addresses: global ones (the
 registries of RFC 6890), and not after "version", "section" and the like. IBAN: the lengths of the ISO 13616
 registry and the remainder modulo 97. Cards: issuers' prefixes and lengths (ISO/IEC 7812) and Luhn's digit. Social
-Security numbers: areas, groups and serials that are given out. Telephone numbers: with a plus sign, what Google's
-libphonenumber holds for possible; American ones by their form; others in the regions that the config names, or
-behind a word such as "tel".
+Security numbers: areas, groups and serials that are given out. Telephone numbers: `pii_phones.py`.
 """
 
 import ipaddress
@@ -16,10 +14,9 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from athanor.data import pii_phones as phones
 from athanor.data import pii_scan as scan
-
-Find = tuple[str, int, int]
-"""Kind, start, end."""
+from athanor.data.pii_phones import PHONE_WORD, Find, digits_of, text_before
 
 _LATIN = "A-Za-z0-9À-ÖØ-öø-ɏ"
 _LOCAL = re.compile(rf"[{_LATIN}_](?:[{_LATIN}_.%+&'~!#$^-]{{0,62}}[{_LATIN}_+%~$#^&!'-])?$")
@@ -50,13 +47,7 @@ _DATED = re.compile(r"\d{4}-\d\d-\d\d[ (]{1,3}$")  # before a release
 _THREE_NUMBERS = re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.\d{1,2}(?!\.?\d)")
 _LARGEST_OF_VERSION = 31  # four numbers up to it may count headings or releases; .03% of all addresses have no larger
 _IPV6 = re.compile(r"[23][0-9a-fA-F]{3}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])")
-_PHONE_WORD = re.compile(
-    r"(?:\b(?:tel|tél|telephone|téléphone|telefon|telefono|teléfono|tlf|phone|ph|fax|call|dial|ring|mobile|mob|cell|text"
-    r"|sms|handy|whatsapp|hotline|helpline|freephone)\b|☎|☏|📞|电话|電話|手机)[^\d\n]{0,24}$",
-    re.IGNORECASE,
-)
 _SSN_WORD = re.compile(r"(?:\bssn\b|\bsocial security\b)[^\d\n]{0,24}$", re.IGNORECASE)
-WORDS_BEFORE = 48  # characters in which a word that tells what a number is must stand
 
 IBAN_LENGTHS = {  # ISO 13616 registry (SWIFT)
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
@@ -207,85 +198,23 @@ def _iban(text: str, start: int, end: int, regions: Sequence[str]) -> Find | Non
 
 
 def _card(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
-    return ("card", start, end) if is_card(_digits(text[start:end])) else None
+    return ("card", start, end) if is_card(digits_of(text[start:end])) else None
 
 
 def _ssn(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
-    if not is_ssn(_digits(text[start:end])):
+    if not is_ssn(digits_of(text[start:end])):
         return None
-    if text[start + 3] in " \xa0\u2007\u2009\u202f" and not _SSN_WORD.search(_before(text, start)):
+    if text[start + 3] in " \xa0\u2007\u2009\u202f" and not _SSN_WORD.search(text_before(text, start)):
         return None
     return "ssn", start, end
 
 
-def _plus(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
-    """A number after a plus sign: as many of its groups as make a number that may exist."""
-    import phonenumbers  # metadata of 250 regions, read when the first candidate comes
-
-    stretch = text[start:end]
-    if re.fullmatch(r"\+\d+\.\d+", stretch):  # a decimal with its sign
-        return None
-    is_grouped = not stretch.lstrip("(+").isdigit()
-    while True:
-        try:
-            parsed = phonenumbers.parse(stretch.replace("(0)", ""), None)
-        except phonenumbers.NumberParseException:
-            return None
-        if (is_grouped and phonenumbers.is_possible_number(parsed)) or phonenumbers.is_valid_number(parsed):
-            return "phone", start, start + len(stretch)
-        shorter = re.match(r"(.*\d)\D+\d+$", stretch)  # without its last group
-        if not shorter or sum(map(str.isdigit, shorter.group(1))) < 7:
-            return None
-        stretch = shorter.group(1)
-
-
-def _american(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
-    """Numbers of the North American plan, known by parentheses or dashes; with dots or spaces also by the area."""
-    stretch = text[start:end]
-    digits = _digits(stretch)[-10:]
-    if _PHONE_WORD.search(_before(text, start)):
-        return "phone", start, end
-    if "(" in stretch or re.search(r"\d{3}[-\u2010-\u2013]\d{4}$", stretch):
-        return "phone", start, end
-    is_dotted = bool(re.search(r"\d\.\d{3}\.\d", stretch))
-    return ("phone", start, end) if is_dotted and digits[3] > "1" and _is_valid(digits, "US") else None
-
-
-def _zero(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
-    """A number with a leading zero: 0049 30 ..., or the national form of one of `regions`."""
-    stretch = text[start:end]
-    digits = _digits(stretch)
-    if _PHONE_WORD.search(_before(text, start)):
-        return "phone", start, end
-    is_grouped = not stretch.isdigit()
-    if stretch.startswith("00"):
-        return ("phone", start, end) if is_grouped and _is_valid("+" + digits[2:], None) else None
-    return ("phone", start, end) if is_grouped and any(_is_valid(digits, each) for each in regions) else None
-
-
 def _bare_digits(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
     """Nine to eleven digits in one piece: what the word before says they are."""
-    before = _before(text, start)
+    before = text_before(text, start)
     if end - start == 9 and _SSN_WORD.search(before) and is_ssn(text[start:end]):
         return "ssn", start, end
-    return ("phone", start, end) if _PHONE_WORD.search(before) else None
-
-
-def _is_valid(number: str, region: str | None) -> bool:
-    import phonenumbers
-
-    try:
-        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, region)))
-    except phonenumbers.NumberParseException:
-        return False
-
-
-def _before(text: str, start: int) -> str:
-    return text[max(0, start - WORDS_BEFORE) : start]
-
-
-def _digits(text: str) -> str:
-    return "".join(sign for sign in text if "0" <= sign <= "9")
+    return ("phone", start, end) if PHONE_WORD.search(before) else None
 
 
 _CHECKS: dict[int, Callable[[str, int, int, Sequence[str]], Find | None]] = {
@@ -295,8 +224,8 @@ _CHECKS: dict[int, Callable[[str, int, int, Sequence[str]], Find | None]] = {
     scan.IBAN: _iban,
     scan.CARD: _card,
     scan.SSN: _ssn,
-    scan.PHONE_PLUS: _plus,
-    scan.PHONE_AMERICAN: _american,
-    scan.PHONE_ZERO: _zero,
+    scan.PHONE_PLUS: phones.after_plus,
+    scan.PHONE_AMERICAN: phones.american,
+    scan.PHONE_ZERO: phones.national,
     scan.DIGITS: _bare_digits,
 }
