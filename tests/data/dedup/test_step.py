@@ -107,15 +107,15 @@ def test_of_equal_texts_the_shortest_address_stays(tmp_path: Path) -> None:
     assert kept_ids(tmp_path) == ["1"]
 
 
-def test_the_same_documents_stay_whatever_order_shards_and_workers(tmp_path: Path) -> None:
+def test_the_same_documents_stay_whatever_order_and_shards(tmp_path: Path) -> None:
     documents = [page(f"{i:03d}", text_of(i % 20, 60)) for i in range(40)]
     documents += [page(f"near{i:03d}", altered(text_of(i, 60), 60)) for i in range(10)]
     first = {}
-    for attempt, (per_shard, workers) in enumerate([(7, 1), (50, 1), (13, 2)]):
+    for attempt, per_shard in enumerate([7, 50, 13]):
         folder = tmp_path / str(attempt)
         shuffled = list(documents)
         random.Random(attempt).shuffle(shuffled)
-        run(Dedup(workers=workers), shuffled, folder, per_shard)
+        run(Dedup(), shuffled, folder, per_shard)
         kept = sorted(kept_ids(folder))
         first.setdefault("kept", kept)
         assert kept == first["kept"]
