@@ -136,6 +136,12 @@ LOOK_COMMANDS = (
         f"{_LOOK}.why:main",
         "document",
     ),
+    Command(
+        "data estimate",
+        "From measured rates to the hours, machines, dollars and storage of a large crawl.",
+        "athanor.data.estimate:Estimate",
+        "athanor.data.estimate:main",
+    ),
 )
 
 SCALING_COMMANDS = (

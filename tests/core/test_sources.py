@@ -123,6 +123,14 @@ def test_a_transfer_that_never_ends_well_is_given_up(server: Files, tmp_path: Pa
         pass
 
 
+def test_copies_can_be_kept_on_another_disk(server: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = sources([f"{server.address}/bucket/a/b/1.bin"])
+    monkeypatch.setenv("ATHANOR_SCRATCH", str(tmp_path / "disk"))
+    with local_copy(source, tmp_path / "shared") as path:
+        assert path.read_bytes() == b"1" and (tmp_path / "disk") in path.parents
+    assert not (tmp_path / "shared").exists() and not path.exists()
+
+
 def test_a_server_that_is_gone_is_no_missing_file(server: Files, tmp_path: Path) -> None:
     (source,) = sources([f"{server.address}/bucket/a/0.bin"])
     port = re.search(r":(\d+)/", source.address)

@@ -11,6 +11,7 @@ import contextlib
 import glob
 import hashlib
 import itertools
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ BLOCK_BYTES = 16 * 1024 * 1024
 
 ATTEMPTS = 6
 """Attempts in a row that bring nothing before a transfer is given up."""
+
+SCRATCH = "ATHANOR_SCRATCH"
 
 _REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*(::|://)")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -146,13 +149,16 @@ def sources(patterns: Iterable[str], wanted: re.Pattern[str] | None = None) -> l
 def local_copy(source: Source, scratch: Path) -> Iterator[Path]:
     """A path where the file can be read: itself, or a copy in `scratch` that is deleted after the block.
 
-    A copy that an earlier attempt began is continued. Raises MissingSourceError, or ValueError when the transfer
-    breaks off again and again.
+    The environment variable ATHANOR_SCRATCH names a folder for copies instead, such as a machine's own disk. A copy
+    that an earlier attempt began is continued. Raises MissingSourceError, or ValueError when the transfer breaks off
+    again and again.
     """
     if not is_remote(source.address):
         yield Path(source.address.removeprefix("file://"))
         return
     short = hashlib.sha256(source.address.encode()).hexdigest()[:16]
+    if os.environ.get(SCRATCH):
+        scratch = Path(os.environ[SCRATCH]) / hashlib.sha256(str(scratch.absolute()).encode()).hexdigest()[:16]
     path = scratch / f"{short}-{source.name}"
     scratch.mkdir(parents=True, exist_ok=True)
     try:
