@@ -21,7 +21,7 @@ def asked(replies: Sequence[Reply], **settings: Any) -> tuple[Answer, list[float
     with chat_server(lambda _: waiting.pop(0)) as server:
         endpoint = Endpoint("tiny", server.url, **settings)
         with ChatClient(endpoint, pauses.append) as client:
-            answer = client.ask(MESSAGES, temperature=0.5)
+            answer = client.ask(MESSAGES, 64, 1, temperature=0.5, top_p=None)
     return answer, pauses, server.requests
 
 
@@ -29,8 +29,13 @@ def test_an_answer_comes_with_its_tokens() -> None:
     answer, pauses, requests = asked([GOOD])
     assert answer == Answer("good day", "stop", 3, 2, attempts=1)
     assert pauses == []
-    assert requests == [{"model": "tiny", "messages": MESSAGES, "temperature": 0.5}]
+    assert requests == [{"model": "tiny", "messages": MESSAGES, "max_tokens": 64, "seed": 1, "temperature": 0.5}]
     assert asked([Reply("no usage")])[0].prompt_tokens is None
+
+
+def test_requests_can_be_put_as_the_server_wants_them() -> None:
+    _, _, requests = asked([GOOD], token_limit="max_completion_tokens", send_seed=False)
+    assert requests == [{"model": "tiny", "messages": MESSAGES, "max_completion_tokens": 64, "temperature": 0.5}]
 
 
 def test_a_busy_server_is_asked_again_after_the_pause_it_asks_for() -> None:
@@ -74,7 +79,7 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
         ChatClient(Endpoint("tiny", "http://127.0.0.1:9/v1", attempts=2), lambda _: None) as client,
         pytest.raises(EndpointError, match="ConnectError"),
     ):
-        client.ask(MESSAGES)
+        client.ask(MESSAGES, 64, 1)
 
 
 def test_a_wrong_key_stops_at_once_and_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +99,7 @@ def test_a_wrong_key_stops_at_once_and_is_never_repeated(monkeypatch: pytest.Mon
 def test_the_key_travels_in_the_header_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINY_KEY", "sk-very-secret")
     with chat_server(lambda _: GOOD) as server, ChatClient(Endpoint("tiny", server.url, "TINY_KEY")) as client:
-        client.ask(MESSAGES)
+        client.ask(MESSAGES, 64, 1)
     assert server.keys == ["Bearer sk-very-secret"]
     assert "secret" not in str(server.requests)
 

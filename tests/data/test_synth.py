@@ -103,8 +103,10 @@ def test_bad_answers_are_counted_and_listed(tmp_path: Path) -> None:
         "2": Reply("I'm sorry, but I cannot help with that request. " * 3),
         "3": Reply("The lamps burn " * 20, finish_reason="length"),
         "4": Reply(rows[4].text),
+        "5": Reply("<think>The user wants lamps.\nFine.</think>\n\n" + "The lamps burn well. " * 20),
     }
     metrics, _ = run(tmp_path, rows, lambda r: answers.get(page_asked(r)) or rewritten(r))
+    assert [row.text[:15] for row in made(tmp_path)] == ["The lamps burn "]
     assert metrics["synthetic"] == 1
     reasons = {row.document.metadata["parent"]: row.reason for row in read_removed(tmp_path / "out" / "removed")}
     assert reasons == {
@@ -115,7 +117,7 @@ def test_bad_answers_are_counted_and_listed(tmp_path: Path) -> None:
         "d04": "the original again",
     }
     assert metrics["removed"]["synth: refusal"] == 1
-    assert metrics["tokens_estimated_for"] == 5
+    assert metrics["tokens_estimated_for"] == 6
 
 
 def page_asked(request: dict[str, Any]) -> str:

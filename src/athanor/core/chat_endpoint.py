@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ class Endpoint:
     """Address under which the server has chat/completions."""
     api_key_variable: str = field(default="OPENAI_API_KEY", metadata={"runtime": True})
     """Environment variable that holds the key; servers of one's own need none."""
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = field(
+        default="max_tokens", metadata={"runtime": True}
+    )
+    """What the server calls the longest answer; newer models of OpenAI want max_completion_tokens."""
+    send_seed: bool = field(default=True, metadata={"runtime": True})
+    """Send the seed with every request; servers that know none refuse it."""
     concurrency: int = field(default=8, metadata={"runtime": True})
     """Requests under way at the same time."""
     timeout_seconds: float = field(default=120.0, metadata={"runtime": True})
@@ -101,12 +107,14 @@ class ChatClient:
         self._closed.set()
         self._http.close()
 
-    def ask(self, messages: Sequence[Mapping[str, str]], **sampling: Any) -> Answer:
-        """The answer to `messages`; `sampling` goes into the request.
+    def ask(self, messages: Sequence[Mapping[str, str]], max_tokens: int, seed: int, **sampling: Any) -> Answer:
+        """The answer to `messages` in at most `max_tokens`; `sampling` goes into the request, None is left out.
 
         Raises EndpointError where all attempts fail, EndpointRefused where others would fail too.
         """
-        body = {"model": self._endpoint.model, "messages": list(messages), **sampling}
+        body = {"model": self._endpoint.model, "messages": list(messages), self._endpoint.token_limit: max_tokens}
+        body |= {"seed": seed} if self._endpoint.send_seed else {}
+        body |= {name: value for name, value in sampling.items() if value is not None}
         problem = ""
         for attempt in range(1, self._endpoint.attempts + 1):
             if self._closed.is_set():

@@ -36,6 +36,7 @@ SOURCE = "synthetic"
 CHARACTERS_PER_TOKEN = 3  # a cautious estimate for limits, and for servers that tell no usage
 PROMPT_TOKENS = 200  # of the instructions around a document, at most about
 IN_A_ROW = 20  # requests without an answer after which the server is taken to be gone
+THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 REFUSAL = re.compile(
     r"\s*(?:I['’]?m sorry|I am sorry|Sorry,|I apologi[sz]e|I can(?:no|['’])t |I am (?:unable|not able)|"
     r"I['’]m (?:unable|not able)|As an AI\b|As a language model|Unfortunately, I )",
@@ -61,8 +62,8 @@ class Synth:
     """Of longer documents the beginning is sent, up to the last paragraph that fits."""
     max_completion_tokens: int = 2048
     """Longest answer; one that reaches it is cut off and does not count."""
-    temperature: float = 0.7
-    """Of the sampling."""
+    temperature: float | None = 0.7
+    """Of the sampling; null leaves it to the server, as some models demand."""
     min_words: int = 30
     """Answers with fewer words do not count."""
     max_tokens: int | None = None
@@ -155,6 +156,15 @@ def answer_problem(text: str, finish_reason: str, original: str, min_words: int)
     if " ".join(text.split()) == " ".join(original.split()):
         return "the original again"
     return None
+
+
+def without_thoughts(text: str) -> str:
+    """An answer without the reasoning that some models put before it.
+
+    >>> without_thoughts("<think>The text is short.</think> Lamps burn.")
+    'Lamps burn.'
+    """
+    return THOUGHTS.sub("", text).strip()
 
 
 def _chosen(config: Synth, paths: Sequence[Path]) -> tuple[set[str], int]:
@@ -252,9 +262,9 @@ def _generate(
 def _ask(config: Synth, client: ChatClient, task: Task) -> Answer:
     return client.ask(
         task.prompt.messages(task.text),
+        config.max_completion_tokens,
+        config.seed,
         temperature=config.temperature,
-        max_tokens=config.max_completion_tokens,
-        seed=config.seed,
     )
 
 
@@ -315,7 +325,7 @@ def _write(
                 continue
             made = _document(config, original, prompt, generation)
             counts.update(estimated=not generation.counted, cut=generation.cut)
-            problem = answer_problem(generation.text, generation.finish_reason, task.text, config.min_words)
+            problem = answer_problem(made.text, generation.finish_reason, task.text, config.min_words)
             if problem:
                 removed.append(Removed(made, "synth", problem))
             else:
@@ -348,7 +358,7 @@ def _document(config: Synth, original: Document, prompt: Prompt, generation: Gen
     return Document(
         id=generation.key[:16],
         url=original.url,
-        text=generation.text.strip(),
+        text=without_thoughts(generation.text),
         source=SOURCE,
         date=original.date,
         language=original.language,
