@@ -78,6 +78,18 @@ def test_names_and_columns_that_are_not_there_are_said_with_what_is() -> None:
         compare(runs.subset(np.array([0, 1, 9, 10, 11, 12])), "a", "b")
 
 
+def test_wide_and_deep_are_told_apart_among_runs_of_a_size() -> None:
+    n = np.repeat(np.geomspace(1e6, 1e9, 6), 3)
+    width, depth = np.tile([64.0, 128.0, 256.0], 6) * n**0.1, np.tile([16.0, 8.0, 4.0], 6)
+    loss = np.tile([1.00, 1.01, 1.03], 6) * 5 * (n / 1e6) ** -0.1
+    runs = replace(runs_from_arrays(n, 20 * n, loss, convention="all"), more={"width": width, "depth": depth})
+    found = compare(runs, "deep", "wide", by="aspect")
+    assert [side.runs for side in found.sides] == [6, 6]
+    assert found.sides[1].level / found.sides[0].level == pytest.approx(1.03) and found.compute_factor[0] < 1
+    with pytest.raises(ValueError, match="no column 'width'"):
+        compare(replace(runs, more={}), "deep", "wide", by="aspect")
+
+
 def test_the_frontier_is_what_no_run_of_at_most_the_size_beats() -> None:
     size = np.array([1.0, 2.0, 2.0, 3.0, 4.0])
     loss = np.array([5.0, 4.0, 3.5, 3.6, 3.0])

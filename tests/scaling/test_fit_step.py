@@ -89,3 +89,14 @@ def test_backtest_compare_and_hyperparameters_leave_findings_and_figures(
     found = json.loads((tmp_path / "h" / "hyperparameters.json").read_text())
     assert found["exponents"]["parameters"] == pytest.approx(-0.4, abs=0.01)
     assert found["recommendations"][0]["value"] == pytest.approx(3 * 1e9**-0.4, rel=0.05)
+
+
+def test_the_critical_batch_is_found_from_runs_at_one_loss(tmp_path: Path) -> None:
+    rows = ["parameters,tokens,loss,convention,batch_tokens"]
+    for batch in (1e3, 1e4, 1e5, 1e6):
+        rows.append(f"1e6,{500 * (1 + 3e4 / batch) * batch},3.2,all,{batch}")
+    (tmp_path / "b.csv").write_text("\n".join(rows))
+    words = ["scaling", "hyperparameters", str(tmp_path / "b.csv"), "--to-loss", "3.2", "--out", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    found = json.loads((tmp_path / "out" / "hyperparameters.json").read_text())
+    assert found["critical_batch_tokens"] == pytest.approx(3e4, rel=1e-3)

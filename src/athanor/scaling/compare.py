@@ -4,7 +4,8 @@ In: runs with a column that says which ladder each belongs to. For each ladder t
 runs that no cheaper run beats) is fitted by L = A C^-slope on log scales; A is given as the loss at one budget in the
 middle of both, because at one FLOP it means nothing. Runs of each ladder drawn again give the intervals of all, of the
 difference of the slopes, and of the crossing; the share of resamples that cross at all says how far to trust it.
-The same serves width against depth, tokenizers or optimisers: any column of the table.
+The same serves tokenizers or optimisers: any column of the table. Width against depth is the column `aspect`, made of
+`width` and `depth`: a run is `wide` or `deep` for its size, beside the runs of about as many parameters.
 """
 
 import math
@@ -21,6 +22,8 @@ from athanor.scaling.runs import Runs
 
 Floats = NDArray[np.float64]
 
+ASPECT = "aspect"
+ABOUT = 0.3  # in log parameters: runs of about one size
 FEWEST = 3  # runs on a frontier that a line needs
 
 
@@ -65,6 +68,8 @@ def members_of(runs: Runs, by: str, name: str) -> NDArray[np.int64]:
     """The runs whose column `by` is `name`; raises ValueError with what there is instead."""
     if by in runs.words:
         values = list(runs.words[by])
+    elif by == ASPECT and by not in runs.more:
+        values = aspects(runs)
     elif by in runs.more:
         values = [f"{value:g}" for value in runs.more[by]]
     else:
@@ -73,6 +78,21 @@ def members_of(runs: Runs, by: str, name: str) -> NDArray[np.int64]:
     if not len(found):
         raise ValueError(f"no run has {by} {name!r}; {suggestion(name, set(values))}")
     return found
+
+
+def aspects(runs: Runs) -> list[str]:
+    """For each run "wide" or "deep", by width over depth beside the runs of about its size; "" where it is the middle
+    one.
+
+    Raises ValueError without the columns width and depth.
+    """
+    ratio = np.log(runs.column("width") / runs.column("depth"))
+    log_n = np.log(runs.parameters)
+    words = []
+    for own, size in zip(ratio, log_n, strict=True):
+        middle = float(np.nanmedian(ratio[np.abs(log_n - size) < ABOUT]))
+        words.append("wide" if own > middle + 1e-9 else "deep" if own < middle - 1e-9 else "")
+    return words
 
 
 def compare(

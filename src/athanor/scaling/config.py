@@ -110,7 +110,7 @@ class Compare(Table):
     runs: tuple[str, ...] = field(default=(), metadata={"files": True})
     """The table of runs, a CSV; without it the input `sweep` must hold runs.csv."""
     by: str = "architecture"
-    """The column that tells the ladders apart."""
+    """The column that tells the ladders apart; aspect calls runs wide or deep by their columns width and depth."""
     coverage: float = 0.9
     """Of every interval."""
     resamples: int = 2000
@@ -175,7 +175,8 @@ class Hyperparameters(Table):
     coverage: float = 0.9
     """Of every interval."""
     to_loss: float | None = None
-    """Report the critical batch for this loss too: needs batch_tokens and, at each batch, runs that reach it."""
+    """Instead find the critical batch for this loss, from the column batch_tokens: at each batch runs within 1% of
+    it."""
     seed: int = 0
     """Of the draws behind the regret."""
 

@@ -9,7 +9,7 @@ from athanor.core.plots import Axis, Band, Curve, Dots, Mark, Said, plot, shade
 from athanor.scaling.backtest import Cut
 from athanor.scaling.compare import Comparison
 from athanor.scaling.figures import LOSS, NAMES, PLACES
-from athanor.scaling.hyperparameters import Transfer
+from athanor.scaling.hyperparameters import CriticalBatch, Transfer
 from athanor.scaling.mixture_law import Recommendation
 from athanor.scaling.repeated import RepeatedFit, RepeatedLaw
 from athanor.scaling.runs import Runs
@@ -154,6 +154,24 @@ def transfer_figure(found: Transfer, asked: Sequence[tuple[float, float]], cover
         description=f"Best {found.setting} against parameters with its power law.",
         x=Axis(NAMES["parameters"], log=True),
         y=Axis(found.setting, log=True),
+    )
+
+
+def critical_figure(found: CriticalBatch, batches: Sequence[float], steps: Sequence[float], to_loss: float) -> str:
+    """Steps to a loss against the batch, with its two limits."""
+    b = np.geomspace(min(batches) / 3, max(batches) * 3, PLACES)
+    marks: list[Mark] = [
+        Curve("S = S_min (1 + B_crit / B)", b.tolist(), [found.steps(float(v)) for v in b], 1),
+        Dots("runs", batches, steps, 2, radius=5),
+        Said(found.batch_tokens, found.steps(found.batch_tokens), f"critical batch {found.batch_tokens:.3g}", "start"),
+    ]
+    return plot(
+        marks,
+        title=f"Steps to a loss of {to_loss:g} against the batch",
+        subtitle="left of the critical batch more parallelism is nearly free, right of it tokens are wasted",
+        description="Steps to one loss at several batch sizes.",
+        x=Axis("tokens of a batch", log=True),
+        y=Axis("steps", log=True),
     )
 
 

@@ -23,9 +23,17 @@ from athanor.scaling.config import Backtest, Compare, Hyperparameters, Mixture
 from athanor.scaling.fit_step import model_of, table_of
 from athanor.scaling.mixture_law import MixtureLaw, Recommendation, fit_mixture_law, recommend, spearman
 from athanor.scaling.runs import Runs
-from athanor.scaling.step_figures import backtest_figure, compare_figure, mixture_figure, transfer_figure
+from athanor.scaling.step_figures import (
+    backtest_figure,
+    compare_figure,
+    critical_figure,
+    mixture_figure,
+    transfer_figure,
+)
 
 Floats = NDArray[np.float64]
+
+NEAR_LOSS = 0.01  # relative distance of a run's loss from the one asked for
 
 
 def run_backtest(config: Backtest, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -126,6 +134,8 @@ def run_mixture(config: Mixture, inputs: Mapping[str, Path], out: Path) -> dict[
 def run_hyperparameters(config: Hyperparameters, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Carry a setting from small runs to larger ones; returns the metrics."""
     runs = table_of(config.runs, inputs, config)
+    if config.to_loss is not None:
+        return _critical_batch(config, runs, out)
     moved = hyperparameters.transfer(runs, config.setting)
     rows: list[dict[str, Any]] = []
     for text in config.predict:
@@ -166,13 +176,6 @@ def run_hyperparameters(config: Hyperparameters, inputs: Mapping[str, Path], out
             f"  recommended for N {row['parameters']:.3g}, D {row['tokens']:.3g}: {row['value']:.4g} "
             f"({_pair(row['interval'])}); expected regret {_number(row['regret'])} nats, at most "
             f"{_number(row['regret_upper'])}"
-        )
-    if config.to_loss is not None:
-        found["critical_batch"] = critical = _critical(runs, config.to_loss)
-        lines.append(
-            f"  critical batch at loss {config.to_loss:g}: {critical['batch_tokens']:.3g} tokens (least steps "
-            f"{critical['min_steps']:.3g}, "
-            f"least tokens {critical['min_tokens']:.3g})"
         )
     lines += [f"  warning: {text}" for text in moved.warnings] + [f"  left out: {text}" for text in moved.skipped]
     return _finished(out, "hyperparameters.json", found, lines)
@@ -299,17 +302,32 @@ def _told(found: Comparison, config: Compare) -> list[str]:
     return lines + [f"  note: {text}" for text in found.notes]
 
 
-def _critical(runs: Runs, to_loss: float) -> dict[str, float]:
+def _critical_batch(config: Hyperparameters, runs: Runs, out: Path) -> dict[str, Any]:
     """The critical batch from the runs that come nearest to the loss at each batch."""
+    target = config.to_loss
+    assert target is not None
     batches, steps = [], []
     values = runs.column("batch_tokens")
     for batch in np.unique(values[np.isfinite(values)]):
-        members = np.flatnonzero((values == batch) & (np.abs(np.log(runs.loss / to_loss)) < 0.01))
+        members = np.flatnonzero((values == batch) & (np.abs(np.log(runs.loss / target)) < NEAR_LOSS))
         if len(members):
-            nearest = members[np.argmin(np.abs(runs.loss[members] - to_loss))]
-            batches.append(batch)
-            steps.append(runs.tokens[nearest] / batch)
-    return asdict(found := hyperparameters.critical_batch(batches, steps)) | {"batch_tokens": found.batch_tokens}
+            nearest = members[np.argmin(np.abs(runs.loss[members] - target))]
+            batches.append(float(batch))
+            steps.append(float(runs.tokens[nearest] / batch))
+    critical = hyperparameters.critical_batch(batches, steps)
+    found = {
+        "setting": "batch_tokens",
+        "to_loss": target,
+        "batches": batches,
+        "steps": steps,
+        "critical_batch_tokens": critical.batch_tokens,
+        "min_steps": critical.min_steps,
+        "min_tokens": critical.min_tokens,
+    }
+    lines = [f"critical batch at loss {target:g}: {critical.batch_tokens:.4g} tokens, from {len(batches)} batches"]
+    lines.append(f"  least steps {critical.min_steps:.4g}, least tokens {critical.min_tokens:.4g}")
+    write_text(out / "critical_batch.svg", critical_figure(critical, batches, steps, target))
+    return _finished(out, "hyperparameters.json", found, lines)
 
 
 def _finished(out: Path, name: str, found: dict[str, Any], lines: list[str]) -> dict[str, Any]:
