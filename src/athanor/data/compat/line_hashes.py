@@ -25,8 +25,8 @@ def hashes_of_lines(text: bytes) -> Hashes:
 
 
 def merged(parts: Iterable[Hashes]) -> Hashes:
-    """One sorted set of all numbers."""
-    return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
+    """All numbers, sorted; one that comes twice may stay twice."""
+    return np.sort(np.concatenate([np.empty(0, np.uint64), *parts]))
 
 
 def contains(hashes: Hashes, line: str) -> bool:
