@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import sys
+import tarfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -236,6 +237,22 @@ def test_own_lists_are_added_to_the_published_ones(tmp_path: Path) -> None:
     assert reasons == ["domain", "hard_blacklisted", "blacklisted_subword", "domain"]
     only_own = addresses.lists_of(UrlRule(builtin=False, lists=(str(own),)))
     assert addresses.judge(URLS[1], only_own).kept and not addresses.judge("http://mine.com", only_own).kept
+
+
+def test_the_archive_of_the_wheel_reads_like_its_files_in_blocks_of_any_size(
+    tmp_path: Path, lists: addresses.Lists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(tmp_path / addresses.ARCHIVE, "w:gz") as archive:
+        for name in ("urls", "domains"):
+            (tmp_path / name).write_text(LISTS[name])
+            archive.add(tmp_path / name, name)
+            (tmp_path / name).unlink()
+    for name in ("banned_words.txt", "soft_banned_words.txt", "banned_subwords.txt"):
+        (tmp_path / name).write_text(LISTS[name])
+    monkeypatch.setattr(addresses, "READ_BYTES", 5)  # cuts every host
+    packed = addresses.lists_of(UrlRule(), str(tmp_path))
+    assert packed.hosts.tolist() == lists.hosts.tolist() and packed.urls == lists.urls
+    assert [addresses.judge(url, packed) for url in URLS] == [addresses.judge(url, lists) for url in URLS]
 
 
 def test_a_folder_without_the_lists_is_refused_with_what_is_missing(tmp_path: Path) -> None:
