@@ -42,6 +42,12 @@ def test_a_hand_counted_example() -> None:
     json.dumps(metric, allow_nan=False)
 
 
+def test_documents_can_be_counted_on_their_way() -> None:
+    found = Description()
+    assert list(found.seen(iter(DOCUMENTS))) == DOCUMENTS
+    assert found == described(DOCUMENTS) == Description.of_documents(DOCUMENTS)
+
+
 def test_shards_add_up_to_the_whole() -> None:
     parts = [json.loads(json.dumps(described(rows).counts())) for rows in (DOCUMENTS[:2], DOCUMENTS[2:], [])]
     assert Description.of(parts).metric() == described(DOCUMENTS).metric()

@@ -11,7 +11,7 @@ Hosts and sources are counted exactly up to `MOST_NAMES` of them; beyond, the ra
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,6 +67,12 @@ class Description:
         if document.source:
             self.sources[document.source] += 1
         self._bound()
+
+    def seen(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """The same documents, counted on their way."""
+        for document in documents:
+            self.add(document)
+            yield document
 
     def merge(self, counts: Mapping[str, Any]) -> None:
         """Add what `counts` of another description gave."""

@@ -33,6 +33,7 @@ from athanor.core.sources import Source
 from athanor.core.workers import map_shards
 from athanor.data.charset import decoded
 from athanor.data.config import Extract
+from athanor.data.describe import Description
 from athanor.data.html_text import Method, html_to_text, tidied
 from athanor.data.limited import CallFailed, Limited
 from athanor.data.pages import Piece, parts_of_addresses, parts_of_folder, read_piece
@@ -112,6 +113,7 @@ def run(config: Extract, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
         "removed": _summed(count["removed"]["reasons"] for count in merged),
         "errors": sum(count["errors"] for count in counts),
         "encodings": _summed(count["encodings"] for count in counts),
+        "described": Description.of(count["described"] for count in merged).metric(),
     }
 
 
@@ -212,7 +214,8 @@ def _write_range(described: Path, shard_bytes: int) -> dict[str, Any]:
     folder = described.with_suffix("")
     repeated: list[Removed] = []
     documents = documents_between(runs, first, end, lambda row: repeated.append(_repeated(row)))
-    shards, number, bytes_text = write_shards(folder / "documents", documents, shard_bytes)
+    counted = Description()
+    shards, number, bytes_text = write_shards(folder / "documents", counted.seen(documents), shard_bytes)
     repeated.sort(key=removed_key)
     reasons: Counter[str] = Counter()
     index = 0
@@ -223,6 +226,7 @@ def _write_range(described: Path, shard_bytes: int) -> dict[str, Any]:
     return {
         "documents": {"shards": shards, "rows": number, "bytes_text": bytes_text},
         "removed": {"shards": index, "reasons": dict(reasons)},
+        "described": counted.counts(),
     }
 
 

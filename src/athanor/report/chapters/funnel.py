@@ -49,7 +49,8 @@ def _bytes_chart(steps: list[Step]) -> Any:
             if step.kind == "data.mixture" and label == "HTML":
                 continue
             if size is not None:
-                before = _count(step, "bytes_in") if label == "text" else None
+                # what comes into extraction is archives, not text
+                before = _count(step, "bytes_in") if label == "text" and step.kind != "data.extract" else None
                 lost = max(0, before - size) if before is not None else 0
                 bars.append(
                     Bar(
