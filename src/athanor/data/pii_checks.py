@@ -227,5 +227,6 @@ _CHECKS: dict[int, Callable[[str, int, int, Sequence[str]], Find | None]] = {
     scan.PHONE_PLUS: phones.after_plus,
     scan.PHONE_AMERICAN: phones.american,
     scan.PHONE_ZERO: phones.national,
+    scan.PHONE_WORD: phones.after_word,
     scan.DIGITS: _bare_digits,
 }

@@ -17,6 +17,20 @@ PHONE_WORD = re.compile(
     re.IGNORECASE,
 )
 
+_WORD_AND_NUMBER = re.compile(  # nothing but signs, or "number", between the word and the number
+    r"(?:\b(?:tel|tél|telephone|téléphone|telefon|telefono|teléfono|tlf|phone|ph|fax|mobile|mob|cell ?phone|whatsapp"
+    r"|hotline|helpline|freephone|call|dial)|☎|☏|📞|电话|電話|手机)(?: ?(?:number|no|nr|n°)\b)?[\s.:#(-]{1,5}$",
+    re.IGNORECASE,
+)
+_YEARS = re.compile(r"(?:19|20)\d\d\D{1,3}(?:19|20)\d\d")
+
+
+def after_word(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
+    """Six digits or more right behind a word such as "tel", in whatever form a country writes them."""
+    if not _WORD_AND_NUMBER.search(text_before(text, start)) or _YEARS.fullmatch(text[start:end]):
+        return None
+    return "phone", start, end
+
 
 def after_plus(text: str, start: int, end: int, regions: Sequence[str]) -> Find | None:
     """A number after a plus sign: as many of its groups as make a number that may exist."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from athanor.core.compiled import kernel
 
-EMAIL, IPV4, IPV6, IBAN, CARD, SSN, PHONE_PLUS, PHONE_AMERICAN, PHONE_ZERO, DIGITS = range(10)
+EMAIL, IPV4, IPV6, IBAN, CARD, SSN, PHONE_PLUS, PHONE_AMERICAN, PHONE_ZERO, PHONE_WORD, DIGITS = range(11)
 CAPACITY = 256  # candidates of most texts; a text with more is scanned twice
 
 Points = NDArray[np.uint32]
@@ -96,6 +96,11 @@ def _scan_group(points: Points, start: int, end: int, found: Candidates, number:
             number = _put(found, number, PHONE_ZERO, first, stop)
     elif 9 <= length <= 11 and _ends_number(points, end):
         number = _put(found, number, DIGITS, start, end)
+    if _follows_word(points, start):
+        stop, digits = _phone_end(points, start)
+        if 6 <= digits <= 13 and _ends_number(points, stop):
+            first = start - 1 if before == _OPEN and after == _CLOSE else start
+            number = _put(found, number, PHONE_WORD, first, stop)
     return number
 
 
@@ -103,7 +108,7 @@ def _scan_group(points: Points, start: int, end: int, found: Candidates, number:
 def _scan_plus(points: Points, start: int, found: Candidates, number: int) -> int:
     """A telephone number whose first digit, after a plus sign, is at `start`."""
     plus = start - 1 if points[start - 1] == _PLUS else start - 2
-    if points[start] == 48 or (plus and (_is_word(points[plus - 1]) or points[plus - 1] == _CLOSE)):
+    if points[start] == 48 or (plus and (_is_word(points[plus - 1]) or points[plus - 1] in (_CLOSE, _PLUS))):
         return number
     stop, digits = _phone_end(points, start)
     if digits < 7 or not _ends_number(points, stop):
@@ -281,6 +286,17 @@ def _ends_number(points: Points, end: int) -> bool:
     if point == _DOT:
         return not _is_digit(points[end + 1])
     return not (_separator(point) == _DASH_LIKE and _is_word(points[end + 1]))
+
+
+@kernel
+def _follows_word(points: Points, start: int) -> bool:
+    """Whether a letter stands before `start`, with a few signs between: "Tel.: (11"."""
+    at = start - 1
+    while at >= 0 and start - at <= 5 and points[at] < 128 and not _is_word(points[at]):
+        if points[at] == 10:
+            return False
+        at -= 1
+    return at >= 0 and at < start - 1 and not _is_digit(points[at]) and points[at] != 95 and start - at <= 5
 
 
 @kernel
