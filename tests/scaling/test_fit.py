@@ -155,3 +155,14 @@ def test_centred_and_natural_coefficients_invert_each_other(ladder: Callable[...
         problem = Problem(form, runs.parameters, runs.tokens, runs.loss)
         starts = problem.starts("compact")
         assert problem.centred(problem.natural(starts)) == pytest.approx(starts)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_arrays_that_cannot_be_fitted_are_refused(value: float, ladder: Callable[..., Runs]) -> None:
+    runs = ladder()
+    loss = runs.loss.copy()
+    loss[4] = value
+    with pytest.raises(ValueError, match="loss must be above 0 and finite; run 4"):
+        fit(runs.parameters, runs.tokens, loss)
+    with pytest.raises(ValueError, match="one length"):
+        fit(runs.parameters, runs.tokens, loss[:-1])

@@ -45,6 +45,7 @@ class Problem:
 
     def __init__(self, form: str, parameters: ArrayLike, tokens: ArrayLike, loss: ArrayLike) -> None:
         self.form: Form = FORMS[form]
+        _check(parameters=parameters, tokens=tokens, loss=loss)
         log_n, log_d = (np.log(np.asarray(size, np.float64)) for size in (parameters, tokens))
         self.y: Floats = np.log(np.asarray(loss, np.float64))
         self.centre = float(log_n.mean()), float(log_d.mean())
@@ -173,6 +174,20 @@ def published_starts(form: str) -> Floats:
     if form == "kaplan":
         grid[:, BETA] = 1.0
     return grid
+
+
+def _check(**columns: ArrayLike) -> None:
+    """Raises ValueError for arrays of several lengths, or values that no logarithm can be taken of."""
+    lengths = {name: np.size(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"runs are paired arrays of one length; found {lengths}")
+    for name, values in columns.items():
+        array = np.asarray(values, np.float64)
+        bad = np.flatnonzero(~(np.isfinite(array) & (array > 0)))
+        if len(bad):
+            raise ValueError(
+                f"{name} must be above 0 and finite; run {bad[0]} has {array[bad[0]]:g} ({len(bad)} in all)"
+            )
 
 
 def _compact(form: Form, mean_log_loss: float) -> Floats:

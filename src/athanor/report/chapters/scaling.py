@@ -21,6 +21,7 @@ TITLES = {
     "scaling.hyperparameters": "Settings carried to larger runs",
 }
 KINDS = tuple(TITLES)
+FIRST = ("loss_against_flops.svg", "isoflop.svg", "optima.svg", "contours.svg", "residuals.svg")
 
 
 def build(run: Run, config: Report) -> dict[str, Any]:
@@ -36,8 +37,14 @@ def _section(run: Run, step: Step) -> dict[str, Any]:
         "title": TITLES.get(step.kind, step.name),
         "summary": text.read_text(encoding="utf-8") if text.is_file() else None,
         "warnings": [str(each) for each in warnings] if isinstance(warnings, list) else [],
-        "figures": [figure for path in sorted(step.folder.glob("*.svg")) if (figure := _figure(run, step, path.name))],
+        "figures": [figure for name in _ordered(step) if (figure := _figure(run, step, name))],
     }
+
+
+def _ordered(step: Step) -> list[str]:
+    """Names of the step's figures, the ones to show first in front."""
+    names = sorted(path.name for path in step.folder.glob("*.svg"))
+    return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
 def _figure(run: Run, step: Step, name: str) -> dict[str, str] | None:
