@@ -15,9 +15,9 @@ from typing import Literal
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from athanor.data.extraction.markers import Markers
 from athanor.data.extraction.mathematics import MARKERS, restore_mathematics
 from athanor.data.extraction.native import native_text
+from athanor.data.extraction.prescan import Prescan
 from athanor.data.extraction.trafilatura import trafilatura_text
 from athanor.data.extraction.tree import remove_all
 
@@ -41,7 +41,7 @@ _LINE_NUMBERS = {
     "headerlink": "a.headerlink",
 }
 """Elements beside code and headings that are no text, by a word that a page with such elements contains."""
-_markers = Markers([*MARKERS, *_LINE_NUMBERS])
+_prescan = Prescan([*MARKERS, *_LINE_NUMBERS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ def html_to_text(html: str, method: Method = "fast", main_content: bool = True, 
     `main_content` drops what looks like navigation (`precise` always does), `skip` names further elements to leave
     out as CSS selectors. Raises ValueError for a selector that is none and for a method whose library is missing.
     """
+    light, seen = _prescan(html.encode("utf-8", errors="replace"))
+    html = light.decode("utf-8")
     if method == "fast":
         # Layout uses tabs between table cells, so those inside preformatted text become blanks first.
         if "\t" in html:
@@ -65,7 +67,6 @@ def html_to_text(html: str, method: Method = "fast", main_content: bool = True, 
         html = _SET_APART.sub("<p></p><", html)  # blank lines around lists of definitions and at rules
     tree = HTMLTree.parse(html)
     title = " ".join((tree.title or "").split())
-    seen = _markers.seen(html.encode("utf-8", errors="replace"))
     for selector in (*skip, *(selector for word, selector in _LINE_NUMBERS.items() if word in seen)):
         remove_all(tree, selector)
     if not seen.isdisjoint(MARKERS):
