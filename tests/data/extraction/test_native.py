@@ -162,3 +162,14 @@ def test_hidden_text_is_not_read() -> None:
 
 def test_a_hint_that_would_condemn_the_whole_page_is_void() -> None:
     assert native(f"<div class='popup widget sidebar'>{PARAGRAPH * 4}</div>").count(SENTENCE.strip()) == 12
+
+
+def test_a_home_page_keeps_its_list_of_publications() -> None:
+    works = "".join(
+        f"<li><div><div>A study of the subject, number {n}</div><div>A. Author, B. Author</div>"
+        f"<div>Venue {2000 + n}</div><div><a href=p{n}>PDF</a></div></div>"
+        for n in range(9)
+    )
+    menu = "<nav><a href=/>Home</a></nav>"
+    text = native(f"<body>{menu}<div>{PARAGRAPH}<h2>Works</h2><div>By year</div><ol>{works}</ol></div>")
+    assert all(f"number {n}\n" in text and f"Venue {2000 + n}" in text for n in range(9)) and "Home" not in text

@@ -6,7 +6,8 @@ the block's size is its worth, and the content is the element whose blocks are w
 subsequence segmentation (Pasternack and Roth 2009) but over the tree; the features are those of Kohlschuetter et
 al. (2010). Within it blocks with a positive score stay, and what stands between them and is no boilerplate:
 headings of what follows, short paragraphs, cells, items, lines of code. A hint that would condemn most of the
-page's prose is void. Pages without prose keep whatever no element calls boilerplate: never nothing.
+page's prose is void. Where less than half of what no element condemns is found, the page is no article and all of that
+stays; where nothing is left, whatever is not navigation: never nothing.
 """
 
 from typing import Any
@@ -41,6 +42,10 @@ _NO_CONTAINER = _PARAGRAPH | _ITEM | _CODE | _QUOTE | _CELL | _LIST
 
 _PROSE_SIZE = 60
 """Smaller blocks do not count as prose when it is asked whether a hint condemns most of a page."""
+_CLEAN_SIZE = 15
+"""Smaller blocks do not count when it is asked how much of a page is left out; buttons and labels are that short."""
+_LEAST_SHARE = 0.5
+"""Of what no element condemns; a page of which less is found is no article, and all of that is kept."""
 _LARGEST_WORTH = 600
 """A block's size counts up to here, so that one long block does not outvote ten of an article."""
 
@@ -137,18 +142,20 @@ def _content_blocks(
     for e in range(best, num_elements):
         inside[e] = e == best or (parent[e] >= 0 and inside[parent[e]])
 
+    clean = (around[block_element] & condemned == 0) & (link_characters * 2 < characters)
     first, last = num_blocks, -1
     kept_size = clean_size = 0
     for b in range(num_blocks):
-        e = block_element[b]
-        clean = around[e] & condemned == 0 and link_characters[b] * 2 < characters[b]
-        clean_size += clean * size[b]
-        if inside[e] and score[b] > 0:
+        if inside[block_element[b]] and score[b] > 0:
             keep[b] = True
             first, last = min(first, b), b
             kept_size += size[b]
-    if kept_size == 0 or (kept_size < 250 and kept_size * 5 < clean_size):
+        if keep[b] or (clean[b] and size[b] >= _CLEAN_SIZE):
+            clean_size += size[b]
+    if kept_size == 0:
         return _all_but_boilerplate(around, block_element, characters, link_characters, keep, hint)
+    if kept_size < _LEAST_SHARE * clean_size:  # no article: a list, a table, notes, a home page
+        return keep | clean
 
     while last + 1 < num_blocks:  # lists, tables and code at the end
         e = block_element[last + 1]
