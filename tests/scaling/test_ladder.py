@@ -1,13 +1,16 @@
 """A ladder spends what it is given, leaves out what does not fit and says so, and carries learning rates by a rule."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from athanor.core.config import ConfigError
 from athanor.model.config import LstmConfig, ModelConfig
 from athanor.model.count import flops_per_token
+from athanor.scaling.config import Table
 from athanor.scaling.ladder import Family, Ladder, Run, best_factor, group, make_run, tuned_rule, tuning_runs
+from athanor.scaling.runs import read_runs
 
 VOCAB, UNIQUE = 1024, 2_000_000
 LADDER = Ladder(
@@ -103,3 +106,12 @@ def test_impossible_ladders_are_refused(wrong: dict[str, object], message: str) 
 def test_widths_must_hold_whole_heads() -> None:
     with pytest.raises(ValueError, match="multiple of head_width"):
         Family(sizes=((2, 40),))
+
+
+def test_a_table_of_both_architectures_is_accepted_though_only_one_has_attention(tmp_path: Path) -> None:
+    lines = ["parameters,convention,tokens,flops,loss,architecture"]
+    for family, ratio in (("lstm", 1.0), ("transformer", 1.28)):
+        for n, d in ((5e4, 1e6), (1e5, 1e6), (2e5, 2e6)):
+            lines.append(f"{n},matmul,{d},{6 * n * d * ratio},{4 - ratio + 1e5 / n},{family}")
+    (tmp_path / "runs.csv").write_text("\n".join(lines) + "\n")
+    assert len(read_runs(tmp_path / "runs.csv", Table())) == 6

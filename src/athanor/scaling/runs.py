@@ -29,6 +29,7 @@ WEIGHT = "weight"
 MAY_BE_EMPTY = (*NUMBERS, "architecture", "name")
 SHOWN = 5  # lines named in an error; the rest is counted
 MUCH, LITTLE = 10.0, 1.25  # ratio of flops to 6ND that cannot be right, and that is worth a word
+ATTENTION = 1.5  # what attention, which 6ND leaves out, may add to a small model's flops
 SCALE_OF_MAD = 1.4826  # to the standard deviation of a normal distribution
 UNITS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions", 8.64e19: "PFLOP/s-days"}
 
@@ -291,7 +292,7 @@ def _check_units(path: Path, runs: Runs, table: Table) -> list[str]:
             "is meant"
         )
     away = np.abs(np.log(ratio / middle))
-    usual = max(math.log(LITTLE), 8 * SCALE_OF_MAD * float(np.median(away)))
+    usual = max(math.log(ATTENTION), 8 * SCALE_OF_MAD * float(np.median(away)))
     if (away > usual).any():
         at = np.flatnonzero(away > usual)
         found = [f"line {runs.lines[i]}: flops / 6ND = {ratio[i]:.3g}" for i in at]
