@@ -33,7 +33,8 @@ def pages(number: int, **fields: Any) -> list[Document]:
     return [row for i in range(number) for row in page(i, quality=i / number, **fields)]
 
 
-def run(config: Mixture, folder: Path, documents: Sequence[Document], per_shard: int = 9) -> dict[str, Any]:
+def run(config: Mixture, folder: Path, documents: Sequence[Document]) -> dict[str, Any]:
+    per_shard = max(9, len(documents) // 4)
     for i in range(0, max(len(documents), 1), per_shard):
         write_shard(folder / "in" / "documents" / shard_name(i // per_shard), documents[i : i + per_shard])
     return mixture.run(config, {"documents": folder / "in"}, folder / "out")
