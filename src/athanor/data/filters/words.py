@@ -121,9 +121,17 @@ def code_points(text: str) -> Points:
 
 
 def _abbreviations() -> Hashes:
+    """The numbers of the abbreviations in a table of open addresses."""
     global _known
     if _known is None:
-        _known = np.unique(np.array([word_hash(word) for word in ABBREVIATIONS.split()], np.uint64))
+        table = np.zeros(512, np.uint64)
+        for word in ABBREVIATIONS.split():
+            value = word_hash(word)
+            slot = value & (len(table) - 1)
+            while table[slot]:
+                slot = (slot + 1) & (len(table) - 1)
+            table[slot] = value
+        _known = table
     return _known
 
 
@@ -144,9 +152,41 @@ def _split(
     points: Points, table: Table, known: Hashes, starts: Places, ends: Places, hashes: Hashes, flags: Flags
 ) -> int:
     """Fill the arrays, which have room for a word per character; returns the number of words."""
+    count = _cut(points, table, known, starts, ends)
+    for word in range(count):
+        value = np.uint64(HASH_START)
+        any_bits = 0
+        all_bits = SYMBOL | PUNCTUATION | ALONE | SENTENCE_END
+        for i in range(starts[word], ends[word]):
+            point = points[i]
+            bits = table[point]
+            any_bits |= bits
+            all_bits &= bits
+            value = (value ^ np.uint64(point)) * np.uint64(HASH_PRIME)
+        value = (value ^ (value >> np.uint64(32))) * np.uint64(HASH_MIX)
+        hashes[word] = value ^ (value >> np.uint64(29))
+        flag = 0
+        if any_bits & LETTER:
+            flag |= HAS_LETTER
+        if all_bits:
+            if all_bits & SYMBOL:
+                flag |= IS_MARK
+            if all_bits & PUNCTUATION:
+                flag |= IS_PUNCTUATION
+            if all_bits & SENTENCE_END and ends[word] - starts[word] == 1:
+                flag |= ENDS_SENTENCE
+            if all_bits & ALONE:
+                flag |= IS_ALONE
+        flags[word] = flag
+    return count
+
+
+@kernel
+def _cut(points: Points, table: Table, known: Hashes, starts: Places, ends: Places) -> int:
+    """Note where words begin and end; returns how many there are."""
     count = 0
-    cuts = np.empty(64, np.int64)  # where the marks that came off the back of a run begin, the last one first
     n = len(points)
+    cuts = np.empty(n, np.int32)  # where the marks that came off the back of a run begin, the last one first
     i = 0
     while i < n:
         bits = table[points[i]]
@@ -164,120 +204,78 @@ def _split(
             plain &= bits
             i += 1
         if plain and not all_bits & ALONE:
-            count = _put(points, table, start, i, starts, ends, hashes, flags, count)
+            starts[count] = start
+            ends[count] = i
+            count += 1
             continue
         end = i
-        while start < end:
+        while start < end and not table[points[start]] & (LETTER | DIGIT):  # which never come off
             length = _front_length(points, table, start, end)
             if not length or (end - start > 1 and _is_known(points, known, start, end)):
                 break
-            count = _put(points, table, start, start + length, starts, ends, hashes, flags, count)
+            starts[count] = start
             start += length
+            ends[count] = start
+            count += 1
         num_cuts = 0
         last = end
         while start < last:
+            if table[points[last - 1]] & LETTER and not all_bits & QUOTE:
+                break  # what comes off then is a contraction
             if points[last - 1] == 46 and _is_known(points, known, start, last):
                 break
             length = _back_length(points, table, start, last)
             if not length:
                 break
-            if num_cuts == len(cuts):
-                cuts = _longer(cuts)
             last -= length
             cuts[num_cuts] = last
             num_cuts += 1
         if start < last:
-            count = _put_middle(points, table, known, start, last, starts, ends, hashes, flags, count)
+            count = _cut_middle(points, table, known, start, last, starts, ends, count)
         for cut in range(num_cuts - 1, -1, -1):
-            until = cuts[cut - 1] if cut else end
-            count = _put(points, table, cuts[cut], until, starts, ends, hashes, flags, count)
+            starts[count] = cuts[cut]
+            ends[count] = cuts[cut - 1] if cut else end
+            count += 1
     return count
 
 
 @kernel
-def _longer(cuts: NDArray[np.int64]) -> NDArray[np.int64]:
-    longer = np.empty(2 * len(cuts), np.int64)
-    longer[: len(cuts)] = cuts
-    return longer
-
-
-@kernel
-def _put(
-    points: Points,
-    table: Table,
-    start: int,
-    end: int,
-    starts: Places,
-    ends: Places,
-    hashes: Hashes,
-    flags: Flags,
-    count: int,
-) -> int:
-    """Note the word from `start` to `end`; returns the new number of words."""
-    value = np.uint64(HASH_START)
-    any_bits = 0
-    all_bits = SYMBOL | PUNCTUATION | ALONE | SENTENCE_END
-    for i in range(start, end):
-        point = points[i]
-        bits = table[point]
-        any_bits |= bits
-        all_bits &= bits
-        value = (value ^ np.uint64(point)) * np.uint64(HASH_PRIME)
-    value = (value ^ (value >> np.uint64(32))) * np.uint64(HASH_MIX)
-    starts[count] = start
-    ends[count] = end
-    hashes[count] = value ^ (value >> np.uint64(29))
-    flag = 0
-    if all_bits & SYMBOL:
-        flag |= IS_MARK
-    if any_bits & LETTER:
-        flag |= HAS_LETTER
-    if all_bits & PUNCTUATION:
-        flag |= IS_PUNCTUATION
-    if all_bits & SENTENCE_END and end - start == 1:
-        flag |= ENDS_SENTENCE
-    if all_bits & ALONE:
-        flag |= IS_ALONE
-    flags[count] = flag
-    return count + 1
-
-
-@kernel
-def _put_apart(
-    points: Points,
-    table: Table,
-    start: int,
-    end: int,
-    starts: Places,
-    ends: Places,
-    hashes: Hashes,
-    flags: Flags,
-    count: int,
-) -> int:
+def _cut_apart(points: Points, table: Table, start: int, end: int, starts: Places, ends: Places, count: int) -> int:
     """Note a word, or several where letters of a script without spaces stand in it: one for each, marks with it."""
     first = start
-    for i in range(start, end):
-        if table[points[i]] & ALONE:
-            if first < i:
-                count = _put(points, table, first, i, starts, ends, hashes, flags, count)
-            after = i + 1
-            while after < end and table[points[after]] & EXTENDS:
-                after += 1
-            count = _put(points, table, i, after, starts, ends, hashes, flags, count)
-            first = after
+    i = start
+    while i < end:
+        if not table[points[i]] & ALONE:
+            i += 1
+            continue
+        if first < i:
+            starts[count] = first
+            ends[count] = i
+            count += 1
+        starts[count] = i
+        i += 1
+        while i < end and table[points[i]] & EXTENDS:
+            i += 1
+        ends[count] = i
+        count += 1
+        first = i
     if first < end:
-        count = _put(points, table, first, end, starts, ends, hashes, flags, count)
+        starts[count] = first
+        ends[count] = end
+        count += 1
     return count
 
 
 @kernel
 def _is_known(points: Points, known: Hashes, start: int, end: int) -> bool:
-    """Whether the run is a letter with a full stop, or an abbreviation."""
+    """Whether the run is an abbreviation; `known` is a table of open addresses."""
     if end - start > 7 or points[end - 1] != 46:
         return False
     value = _hash(points, start, end)
-    place = np.searchsorted(known, value)
-    return bool(place < len(known) and known[place] == value)
+    slot = np.int64(value) & (len(known) - 1)
+    while known[slot] != 0 and known[slot] != value:
+        slot = (slot + 1) & (len(known) - 1)
+    return bool(known[slot] == value)
 
 
 @kernel
@@ -346,38 +344,31 @@ def _is_apostrophe(point: int) -> bool:
 
 
 @kernel
-def _put_middle(
-    points: Points,
-    table: Table,
-    known: Hashes,
-    start: int,
-    end: int,
-    starts: Places,
-    ends: Places,
-    hashes: Hashes,
-    flags: Flags,
-    count: int,
+def _cut_middle(
+    points: Points, table: Table, known: Hashes, start: int, end: int, starts: Places, ends: Places, count: int
 ) -> int:
     """Note what is left of a run without its outer marks: an address whole, else parts between inner marks."""
     plain = True
     for i in range(start, end):
         plain &= table[points[i]] & (LETTER | DIGIT | EXTENDS) != 0
     if plain or _is_known(points, known, start, end) or _is_address(points, table, start, end):
-        return _put_apart(points, table, start, end, starts, ends, hashes, flags, count)
+        return _cut_apart(points, table, start, end, starts, ends, count)
     first = start
     i = start + 1
     while i < end:
-        length = _inner_length(points, table, i, end)
+        length = 0 if table[points[i]] & (LETTER | DIGIT) else _inner_length(points, table, i, end)
         if not length:
             i += 1
             continue
         if first < i:
-            count = _put_apart(points, table, first, i, starts, ends, hashes, flags, count)
-        count = _put(points, table, i, i + length, starts, ends, hashes, flags, count)
+            count = _cut_apart(points, table, first, i, starts, ends, count)
+        starts[count] = i
         i += length
+        ends[count] = i
+        count += 1
         first = i
     if first < end:
-        count = _put_apart(points, table, first, end, starts, ends, hashes, flags, count)
+        count = _cut_apart(points, table, first, end, starts, ends, count)
     return count
 
 
@@ -386,8 +377,6 @@ def _inner_length(points: Points, table: Table, at: int, end: int) -> int:
     """How many characters at `at`, inside a run, divide it; 0 for none."""
     point = points[at]
     here = table[point]
-    if here & (LETTER | DIGIT):
-        return 0
     if here & ICON or point == 0x2026:
         return 1
     length = 1
