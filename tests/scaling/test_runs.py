@@ -32,12 +32,22 @@ def test_a_good_table_is_read_with_its_lines(tmp_path: Path) -> None:
 
 
 def test_missing_columns_are_named_with_the_option_that_maps_them(tmp_path: Path) -> None:
-    told = message(table(tmp_path, ["1,2,3"], "N,D,loss"), convention="all")
+    told = message(table(tmp_path, ["1,2,3"], "size,data,loss"), convention="all")
     assert (
         "no column 'parameters', 'tokens'" in told
         and "--columns parameters THEIR_NAME" in told
-        and "N, D, loss" in told
+        and "size, data, loss" in told
     )
+
+
+def test_the_usual_letters_of_published_tables_are_read_and_noted(tmp_path: Path) -> None:
+    path = table(tmp_path, ["1e6,2e7,1.2e14,5.0", "2e6,4e7,4.8e14,4.5"], "N,D,C,loss")
+    runs = read_runs(path, Table(convention="all"))
+    assert runs.parameters.tolist() == [1e6, 2e6] and runs.flops.tolist() == [1.2e14, 4.8e14]
+    assert runs.notes == ("columns read by their usual names: N as parameters, D as tokens, C as flops",)
+    both = table(tmp_path, ["1e6,2e6,2e7,5.0"], "N,params,D,loss")
+    assert "no column 'parameters'" in message(both, convention="all")  # two candidates: not guessed
+    assert read_runs(both, Table(convention="all", columns={"parameters": "N"})).parameters.tolist() == [1e6]
 
 
 def test_the_convention_of_counting_parameters_is_never_guessed(tmp_path: Path) -> None:

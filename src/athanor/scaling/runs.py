@@ -1,8 +1,7 @@
 """The table of runs: what every fit reads, checked before anything is fitted.
 
 In: a CSV with one run per line (docs/formats.md has the columns). Out: `Runs`, arrays of one length. Whatever would
-make
-a fit silently wrong is an error that names lines and says what to do: missing columns, values that are no positive
+make a fit silently wrong is an error that names lines and says what to do: missing columns, values that are no positive
 numbers, sizes in other units than the FLOPs, the same run twice, two conventions of counting parameters.
 """
 
@@ -25,6 +24,13 @@ REQUIRED = ("parameters", "tokens", "loss")
 NUMBERS = ("flops", "unique_tokens", "lr", "batch_tokens", "width", "depth", "seed")
 WORDS = ("convention", "architecture", "name")
 COLUMNS = (*REQUIRED, *NUMBERS, *WORDS)
+OTHER_NAMES = {
+    "parameters": ("N", "params", "num_params", "n_params", "num_parameters", "Model Size"),
+    "tokens": ("D", "num_tokens", "train_tokens", "training_tokens", "Training Tokens"),
+    "flops": ("C", "compute", "flop", "train_flops", "Training FLOP"),
+    "loss": ("L", "val_loss", "validation_loss", "final_loss"),
+}
+"""What published tables call a column. Taken where exactly one of them is there, and noted in the result."""
 WEIGHT = "weight"
 MAY_BE_EMPTY = (*NUMBERS, "architecture", "name")
 SHOWN = 5  # lines named in an error; the rest is counted
@@ -116,6 +122,10 @@ def read_runs(path: Path, table: Table) -> Runs:
             bad |= _bad(path, numbers[name], lines, mapping[name], table)
     good = np.flatnonzero(~bad)
     notes = [f"{int(bad.sum())} of {len(rows)} runs left out: values missing or not above 0"] if bad.any() else []
+    guessed = [
+        f"{theirs} as {ours}" for ours, theirs in mapping.items() if ours != theirs and ours not in table.columns
+    ]
+    notes += [f"columns read by their usual names: {', '.join(guessed)}"] if guessed else []
     convention = _convention(path, mapping, words, lines, table)
     if "tokens" not in numbers:
         notes.append("the table has no tokens; they are flops / (6 * parameters)")
@@ -176,6 +186,10 @@ def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]], list[int]]:
 def _mapping(path: Path, header: Sequence[str], table: Table) -> dict[str, str]:
     """Our name of a column -> the file's, for the columns that the file has."""
     mapping = {name: name for name in COLUMNS if name in header}
+    for ours, names in OTHER_NAMES.items():
+        found = [name for name in names if name in header]
+        if ours not in mapping and ours not in table.columns and len(found) == 1:
+            mapping[ours] = found[0]
     for ours, theirs in table.columns.items():
         if ours not in COLUMNS:
             raise ValueError(f"--columns {ours}={theirs}: no such column; {suggestion(ours, COLUMNS)}")
