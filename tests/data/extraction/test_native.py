@@ -173,3 +173,10 @@ def test_a_home_page_keeps_its_list_of_publications() -> None:
     menu = "<nav><a href=/>Home</a></nav>"
     text = native(f"<body>{menu}<div>{PARAGRAPH}<h2>Works</h2><div>By year</div><ol>{works}</ol></div>")
     assert all(f"number {n}\n" in text and f"Venue {2000 + n}" in text for n in range(9)) and "Home" not in text
+
+
+def test_rows_of_a_table_are_kept_whole() -> None:
+    rows = "".join(f"<tr><th><a href=l{n}>Label {n}</a><td>{n},5 km, about" for n in range(3))
+    assert "Label 0\t0,5 km, about\nLabel 1\t1,5 km" in native(
+        f"<body>{PARAGRAPH}<table>{rows}</table>{PARAGRAPH}</body>"
+    )

@@ -42,6 +42,8 @@ _NO_CONTAINER = _PARAGRAPH | _ITEM | _CODE | _QUOTE | _CELL | _LIST
 
 _PROSE_SIZE = 60
 """Smaller blocks do not count as prose when it is asked whether a hint condemns most of a page."""
+_LONGEST_ROW = 300
+"""Longer rows arrange the page, so their cells have nothing to do with each other."""
 _CLEAN_SIZE = 15
 """Smaller blocks do not count when it is asked how much of a page is left out; buttons and labels are that short."""
 _LEAST_SHARE = 0.5
@@ -176,6 +178,34 @@ def _content_blocks(
             keep[b] = density < 0.7 and (keep[b + 1] or (b + 2 < num_blocks and keep[b + 2]))
         else:
             keep[b] = density < 0.5 and around[e] & (_PARAGRAPH | _CODE | _ITEM | _CELL) != 0
+    return _whole_rows(tag, parent, block_element, size, link_characters, around, keep, tags, condemned)
+
+
+@kernel
+def _whole_rows(
+    tag: Any, parent: Any, block_element: Any, size: Any, link_characters: Any, around: Any, keep: Any, tags: Any,
+    condemned: Any,
+) -> Any:  # fmt: skip
+    """Keep the other cells of rows of which some are kept: a number without its name says nothing."""
+    row = np.full(len(tag), -1, np.int32)  # the row around each element
+    for e in range(len(tag)):
+        if tag[e] == tags.tr:
+            row[e] = e
+        elif tag[e] != tags.table and parent[e] >= 0:
+            row[e] = row[parent[e]]
+    row_size = np.zeros(len(tag), np.int64)
+    row_links = np.zeros(len(tag), np.int64)
+    some = np.zeros(len(tag), np.bool_)
+    for b in range(len(block_element)):
+        r = row[block_element[b]]
+        if r >= 0:
+            row_size[r] += size[b]
+            row_links[r] += link_characters[b]
+            some[r] |= keep[b]
+    for b in range(len(block_element)):
+        r = row[block_element[b]]
+        if r >= 0 and some[r] and row_size[r] <= _LONGEST_ROW and row_links[r] * 10 < row_size[r] * 9:
+            keep[b] |= around[block_element[b]] & condemned == 0
     return keep
 
 
