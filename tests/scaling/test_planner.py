@@ -192,3 +192,17 @@ def test_the_pages_show_the_plan_and_escape_what_they_show() -> None:
     assert "tokens" in text and "cheapest in its life" in text
     assert "<script>" not in page and "&lt;script&gt;" in page and "<svg" in page
     json.dumps(plan, allow_nan=False)
+
+
+def test_the_processor_at_hand_is_measured() -> None:
+    plan = planned(Plan(flops=1e14, hardware="this-cpu", gpus=1, vocab_size=1024, context_length=128))
+    assert 1e-4 < plan["hardware"]["peak_tflops"] < 1e3
+    assert "measured now" in plan["hardware"]["source"]
+
+
+def test_a_fit_that_counts_products_gives_a_shape_that_counts_them(tmp_path: Path) -> None:
+    fit = {"law": "chinchilla", "runs": 30, "convention": "matmul", "range": {"flops": [1e11, 1e13]},
+           "theta": [math.log(50), math.log(300), math.log(1.5), 0.33, 0.35, 1.0]}  # fmt: skip
+    (tmp_path / "fit.json").write_text(json.dumps(fit))
+    plan = planned(Plan(flops=1e17, fit=tmp_path, vocab_size=8192, context_length=512, gpus=8))
+    assert plan["shape"]["parameters_matmul"] == pytest.approx(plan["model"]["parameters"], rel=0.1)

@@ -8,6 +8,7 @@ A user's file is YAML or JSON of the same form; it adds entries or changes singl
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ import yaml
 from athanor.core.config import ConfigError, from_dict, suggestion
 
 SHIPPED = Path(__file__).parent / "hardware.json"
+THIS_PROCESSOR = "this-cpu"
+SIDE = 1024  # of the matrices whose product measures a processor
 TOP_KEYS = ("read", "accelerators", "grids_kg_per_kwh")
 
 
@@ -94,6 +97,37 @@ def read_hardware(path: Path | None = None) -> Hardware:
     return Hardware(
         {name: from_dict(Accelerator, values, f"{where}: accelerators.{name}") for name, values in accelerators},
         {name: from_dict(Grid, values, f"{where}: grids.{name}") for name, values in data["grids_kg_per_kwh"].items()},
+    )
+
+
+def measured_processor() -> Accelerator:
+    """The processor this runs on, all threads: the best of a second of matrix products, in its fastest type.
+
+    Power and price are guesses, and so is the MFU, which is that of the CPU in the table.
+    """
+    import os
+
+    import torch
+
+    rates = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        left, right = torch.ones(SIDE, SIDE, dtype=dtype), torch.ones(SIDE, SIDE, dtype=dtype)
+        left @ right
+        fastest, until = float("inf"), time.perf_counter() + 0.5
+        while time.perf_counter() < until:
+            started = time.perf_counter()
+            left @ right
+            fastest = min(fastest, time.perf_counter() - started)
+        rates[str(dtype).removeprefix("torch.")] = 2.0 * SIDE**3 / fastest / 1e12
+    name = max(rates, key=lambda each: rates[each])
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9 if hasattr(os, "sysconf") else 8.0
+    usual = read_hardware().accelerators["CPU"]
+    return dataclasses.replace(
+        usual,
+        peak_tflops=rates[name],
+        memory_gb=round(memory, 1),
+        source=f"measured now: {name} products of {SIDE} x {SIDE}, {torch.get_num_threads()} threads",
+        mfu_source=f"that of the table's CPU ({usual.mfu_source})",
     )
 
 

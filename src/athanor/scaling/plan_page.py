@@ -89,8 +89,9 @@ def sections(plan: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]
                 ("pipeline bubble", f"{layout['bubble']:.1%}, {layout['micro_batches']} micro-batches"),
                 (
                     "MFU",
-                    f"{hardware['mfu']:.1%} ({hardware['mfu_source']}): {time['tflops_per_gpu']:,.0f} TFLOP/s each",
+                    f"{hardware['mfu']:.1%} ({hardware['mfu_source']}): {time['tflops_per_gpu']:,.3g} TFLOP/s each",
                 ),
+                ("peak", f"{hardware['peak_tflops']:,.3g} TFLOP/s ({hardware['source']})"),
                 ("time", f"{_count(time['gpu_hours'])} accelerator-hours, {time['days']:.1f} days"),
                 ("accelerators", f"${cost['run_dollars']:,.0f} at ${hardware['dollars_per_hour']:g} an hour"),
                 ("small runs before", f"${cost['tuning_dollars']:,.0f}, {time['tuning_days']:.1f} days"),

@@ -20,7 +20,14 @@ from athanor.core.config import ConfigError
 from athanor.model.config import ModelConfig
 from athanor.model.count import ParameterConvention, count_parameters, flops_per_token
 from athanor.scaling.budget import Budget, budget_of
-from athanor.scaling.hardware import Accelerator, Grid, changed, read_hardware
+from athanor.scaling.hardware import (
+    THIS_PROCESSOR,
+    Accelerator,
+    Grid,
+    changed,
+    measured_processor,
+    read_hardware,
+)
 from athanor.scaling.inference_aware import balanced, fixed_quality, fixed_training, lifetime_flops
 from athanor.scaling.laws import Law, Optimum, law
 from athanor.scaling.layout import Layout, layout_for
@@ -47,7 +54,7 @@ class Known:
 
     law: Law
     source: str
-    convention: str
+    convention: ParameterConvention
     """What N counts."""
     half_width: Callable[[float], float] | None
     """Relative half-width of the interval of a loss at a budget; None where only published coefficients are known."""
@@ -59,14 +66,15 @@ class Known:
 def planned(plan: Plan) -> dict[str, Any]:
     """The plan as plain data; raises ConfigError for budgets that contradict each other or models that do not fit."""
     table = read_hardware(plan.hardware_file)
-    accelerator = changed(table.accelerator(plan.hardware), plan.mfu, plan.dollars_per_hour)
+    chip = measured_processor() if plan.hardware.lower() == THIS_PROCESSOR else table.accelerator(plan.hardware)
+    accelerator = changed(chip, plan.mfu, plan.dollars_per_hour)
     grid = table.grid(plan.grid)
     known = known_law(plan)
     budget = budget_of(plan, accelerator)
     chosen, epochs = choose(plan, known.law, budget.flops)
-    model = shape_for(chosen.parameters, plan.vocab_size, plan.context_length)
+    model = shape_for(chosen.parameters, plan.vocab_size, plan.context_length, known.convention)
     lr, batch_tokens = rates(count_parameters(model, "non_embedding"), chosen.tokens)
-    layout, batch_size = _laid_out(plan, model, chosen, accelerator, budget, batch_tokens)
+    layout, batch_size = _laid_out(plan, model, accelerator, budget, batch_tokens)
     gpu_hours = accelerator_hours(chosen.compute, accelerator)
     loss = _loss(plan, known, chosen)
     return {
@@ -115,7 +123,7 @@ def known_law(plan: Plan) -> Known:
     """The law of `plan.fit`, or the published one by its name."""
     if plan.fit is None:
         coefficients, source = PUBLISHED[plan.law]
-        return Known(law("chinchilla", **coefficients), source, "non_embedding", None, None)
+        return Known(law("chinchilla", **coefficients), source, "all", None, None)  # as Pearce & Song 2024 read them
     path = plan.fit / "fit.json" if plan.fit.is_dir() else plan.fit
     if not path.is_file():
         raise ConfigError(f"--fit {plan.fit}: no fit.json; give the folder that 'athanor scaling fit' wrote")
@@ -138,7 +146,7 @@ def known_law(plan: Plan) -> Known:
     return Known(
         Law(str(found["law"]), np.array(found["theta"], np.float64)),
         f"own fit of {found['runs']} runs up to {largest:.3g} FLOPs ({path})",
-        str(found["convention"]),
+        found["convention"],
         half_width if points else None,
         None if ends is None else (float(ends[0]), float(ends[1])),
         tuple(str(warning) for warning in found.get("warnings", [])),
@@ -211,11 +219,11 @@ def ladder(law_: Law, budget: Budget, accelerator: Accelerator, flops: float) ->
 
 
 def _laid_out(
-    plan: Plan, model: ModelConfig, chosen: Optimum, accelerator: Accelerator, budget: Budget, batch_tokens: float
+    plan: Plan, model: ModelConfig, accelerator: Accelerator, budget: Budget, batch_tokens: float
 ) -> tuple[Layout, int]:
     """The layout and the batch in sequences: the rule's, rounded so that the data-parallel ways divide it."""
     wanted = max(1, round(batch_tokens / plan.context_length))
-    layout = layout_for(model, round(chosen.parameters), accelerator, budget.gpus, wanted)
+    layout = layout_for(model, count_parameters(model), accelerator, budget.gpus, wanted)
     batch_size = max(1, round(wanted / layout.data)) * layout.data
     return layout, batch_size
 

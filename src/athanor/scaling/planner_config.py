@@ -36,7 +36,7 @@ class Plan:
     fit: Path | None = None
     """Folder of `athanor scaling fit`: its law, and its intervals, in place of the published one."""
     hardware: str = "H100"
-    """Kind of accelerator, of the table in hardware.json."""
+    """Kind of accelerator, of the table in hardware.json; this-cpu measures the processor at hand."""
     hardware_file: Path | None = None
     """YAML or JSON laid over the table: further kinds, other prices, other grids."""
     mfu: float | None = None
