@@ -5,6 +5,7 @@ that one; errors of the work itself are raised here as they were there. Ray is a
 'athanor[ray]'`) and is imported when it is used.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -48,7 +49,7 @@ def run_on_ray(
     )
     # Ray's own retries are off: without end after a lack of memory, and unseen
     one = ray.remote(num_cpus=1, max_retries=0)(_measured)
-    shared = ray.put((task, function))
+    shared = ray.put((task, function, str(Path.cwd())))
     todo = deque((shard.absolute(), mark.absolute()) for shard, mark in work)
     running: dict[Any, tuple[Path, Path]] = {}
     losses: Counter[Path] = Counter()
@@ -79,9 +80,11 @@ def run_on_ray(
             ray.cancel(reference, force=True)
 
 
-def _measured(shared: tuple[Task, Callable[[Path], Any]], shard: Path, mark: Path) -> dict[str, Any]:
+def _measured(shared: tuple[Task, Callable[[Path], Any], str], shard: Path, mark: Path) -> dict[str, Any]:
     """Do one shard's task in a worker of the cluster; what it took."""
-    task, function = shared
+    task, function, folder = shared
+    with contextlib.suppress(OSError):  # a folder that is not shared: then all paths must be absolute
+        os.chdir(folder)  # a worker begins where Ray was started
     before = environment.cpu_seconds()
     if not mark.exists():  # finished just before its first worker was lost
         task(function, shard, mark)

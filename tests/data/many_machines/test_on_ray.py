@@ -82,8 +82,9 @@ def test_a_cluster_that_loses_a_worker_gives_the_bytes_of_one_process(
     monkeypatch.setattr(pages, "PIECE_BYTES", 2000)
     run_steps(tmp_path / "in", tmp_path / "here")
     monkeypatch.setattr(extract, "_extract_part", deadly.extract_part)
+    monkeypatch.chdir(tmp_path)  # not where the cluster was started
     with executed_by(cluster):
-        run_steps(tmp_path / "in", tmp_path / "there")
+        run_steps(Path("in"), Path("there"))
     here = content(tmp_path / "here")
     assert content(tmp_path / "there") == here and len([name for name in here if "dedup/documents" in name]) > 1
     begun = Counter((tmp_path / "there" / "extract" / "_work" / "begun").read_text().split())
