@@ -24,9 +24,9 @@ class Extract:
     html_base: str = field(default="", metadata={"added": ""})
     """The address that a folder of HTML files stands for, such as https://docs.example.org/; empty: from the files'
     own words or folders named as hosts, else file:///."""
-    method: Literal["fast", "precise", "native"] = "fast"
-    """fast: resiliparse. precise: trafilatura, better on articles, many times slower, an extra. native: this
-    package's own, as good on articles as precise and as quick as fast."""
+    method: Literal["native", "fast", "precise"] = "native"
+    """native: this package's own, as good on articles as precise and as quick as fast. fast: resiliparse. precise:
+    trafilatura, many times slower, an extra."""
     main_content: bool = True
     """Drop what looks like navigation, headers and footers (precise always does)."""
     skip: tuple[str, ...] = ()
