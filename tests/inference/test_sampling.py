@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers.generation import logits_process as hf
 
@@ -30,6 +30,16 @@ def peer_logits(logits_BV: torch.Tensor, sampling: Sampling, prompt_BT: torch.Te
     return logits_BV
 
 
+def nucleus_hangs_by_a_thread(logits_BV, sampling, prompt_BT):
+    """Whether the sum of the likeliest tokens meets top_p so closely that the order of adding decides."""
+    without = Sampling(
+        temperature=sampling.temperature, top_k=sampling.top_k, repetition_penalty=sampling.repetition_penalty
+    )
+    probabilities_V = peer_logits(logits_BV, without, prompt_BT)[0].double().softmax(-1)
+    sums_V = probabilities_V.sort(descending=True).values.cumsum(0)
+    return sampling.top_p < 1 and bool(((sums_V - sampling.top_p).abs() < 1e-5).any())
+
+
 samplings = st.builds(
     Sampling,
     temperature=st.sampled_from([0.3, 0.8, 1.0, 2.5]),
@@ -41,6 +51,7 @@ samplings = st.builds(
 
 
 @settings(max_examples=60, deadline=None)
+@example([Sampling(temperature=2.5, top_p=0.999, repetition_penalty=1.3), Sampling(temperature=0.3, top_p=0.05)], 175)
 @given(st.lists(samplings, min_size=1, max_size=5), st.integers(0, 1000))
 def test_the_distribution_is_that_of_transformers_for_rows_with_different_options(rows, seed):
     logits_BV = random_logits(len(rows), seed)
@@ -48,6 +59,8 @@ def test_the_distribution_is_that_of_transformers_for_rows_with_different_option
     seen_BV = torch.zeros(len(rows), VOCAB_SIZE, dtype=torch.bool).scatter_(1, prompt_BT, True)
     ours = sampling_logits(logits_BV, RowSampling.of(rows, VOCAB_SIZE), seen_BV).softmax(-1)
     for index, row in enumerate(rows):
+        if nucleus_hangs_by_a_thread(logits_BV[index : index + 1], row, prompt_BT[index : index + 1]):
+            continue
         peer = peer_logits(logits_BV[index : index + 1], row, prompt_BT[index : index + 1]).softmax(-1)
         assert torch.allclose(ours[index], peer[0], atol=1e-6), row
 
