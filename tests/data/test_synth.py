@@ -124,6 +124,13 @@ def page_asked(request: dict[str, Any]) -> str:
     return str(request["messages"][1]["content"].rpartition("Page ")[2].split()[0])
 
 
+def test_a_server_that_answers_nothing_is_an_error_and_the_next_attempt_asks_again(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none of 3 requests to .* got an answer, the last: 400, no such model"):
+        run(tmp_path, documents(3), lambda request: Reply(status=400, body=b"no such model"))
+    metrics, _ = run(tmp_path, documents(3))
+    assert (metrics["synthetic"], metrics["failed"]) == (3, 0)
+
+
 def test_what_gets_no_answer_is_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
     def reply(request: dict[str, Any]) -> Reply:
         return Reply(status=400, body=b"context too long") if page_asked(request) == "2" else rewritten(request)

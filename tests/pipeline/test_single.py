@@ -94,3 +94,38 @@ def test_a_mistyped_setting_is_answered_with_the_right_word(pages, tmp_path, cap
     assert "did you mean 'near'" in capfd.readouterr().err
     assert dedup(pages, tmp_path / "out", "--set", "near") == 2
     assert "expected field=value" in capfd.readouterr().err
+
+
+def domains(pages, out, *more):
+    return main(["data", "domains", "--documents", str(pages), "--out", str(out), "--min-examples", "2", *more])
+
+
+def test_after_an_error_mended_options_begin_anew(pages, tmp_path, capfd):
+    rows = [Document(f"b{i}", f"http://b.example/{i}", f"{SENTENCE} {i} and more words") for i in range(4)]
+    write_shard(pages / "00001.parquet", rows)
+    assert domains(pages, tmp_path / "out") == 2  # no list names these hosts
+    (tmp_path / "labels.txt").write_text("first a.example\nsecond b.example\n")
+    assert domains(pages, tmp_path / "out", "--lists", str(tmp_path / "labels.txt")) == 0
+    found = [row.metadata["domain"] for row in read_documents(tmp_path / "out" / "documents")]
+    assert found == ["first"] * 4 + ["second"] * 4
+
+
+def test_unfinished_work_is_not_continued_under_other_options(pages, tmp_path, capfd, monkeypatch):
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(single, "execute", killed)
+        assert dedup(pages, tmp_path / "out", "--set", "near=null") == 130
+    (tmp_path / "out" / "_work").mkdir()
+    assert dedup(pages, tmp_path / "out", "--set", "near=null", "--no-exact") == 2
+    assert "holds unfinished work with other options (exact True -> False)" in capfd.readouterr().err
+    assert dedup(tmp_path / "out", tmp_path / "other") == 2
+    assert "is unfinished" in capfd.readouterr().err
+    assert dedup(pages, tmp_path / "out", "--set", "near=null") == 0
+
+
+def test_a_folder_without_documents_is_no_empty_corpus(tmp_path, capfd):
+    (tmp_path / "empty").mkdir()
+    assert dedup(tmp_path / "empty", tmp_path / "out") == 2
+    assert "no document shards" in capfd.readouterr().err

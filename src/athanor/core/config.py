@@ -102,6 +102,8 @@ def matching_files(patterns: Iterable[str]) -> list[Path]:
         files = {path for path in matches if path.is_file()}
         for folder in (path for path in matches if path.is_dir()):
             files |= {path for path in folder.iterdir() if path.is_file()}
+        if not files and matches:
+            raise ConfigError(f"no files in the folder {pattern!r} (from {Path.cwd()})")
         if not files:
             raise ConfigError(f"no file matches {pattern!r} (from {Path.cwd()})")
         found |= files

@@ -114,6 +114,8 @@ def local_files(patterns: Iterable[str]) -> list[Path]:
             files = {path for path in matches if path.is_file()}
             for folder in (path for path in matches if path.is_dir()):
                 files |= {path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder)}
+            if not files and matches:
+                raise ValueError(f"no files in the folder {word!r} (from {Path.cwd()})")
             if not files:
                 raise ValueError(f"no file matches {word!r} (from {Path.cwd()})")
             found |= files

@@ -26,7 +26,7 @@ from athanor.core.documents import Document, Removed, read_shard, write_removed_
 from athanor.core.workers import map_shards
 from athanor.data.benchmark_items import benchmark_name, read_items
 from athanor.data.describe import Description
-from athanor.data.folders import document_shards
+from athanor.data.folders import required_shards
 
 if TYPE_CHECKING:  # numpy and numba load when the step runs, not when its config is read
     from athanor.data.contamination import Index, Match
@@ -81,7 +81,7 @@ class Decontaminate:
 def run(config: Decontaminate, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Looks for the questions in `inputs["documents"]`; returns the counts for each benchmark."""
     work = out / WORK
-    paths = document_shards(inputs["documents"])
+    paths = required_shards(inputs["documents"])
     index = _index(config, inputs, work)
     found = _map(config, partial(_find, work=work), paths, work, "search")
     common = _common_runs(config, paths, index, work)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from athanor.core.artifact import WORK, write_json
 from athanor.core.documents import read_shard, write_shard
 from athanor.core.workers import map_shards
-from athanor.data.folders import document_shards
+from athanor.data.folders import required_shards
 from athanor.data.quality import WHOLE, model_file
 
 if TYPE_CHECKING:  # numpy and numba load when a step runs, not when its config is read
@@ -85,7 +85,7 @@ def run(config: Domains, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
     else:
         unit, how = _learned(config, inputs, out, work)
     one_shard = partial(_label_shard, work=work, out=out, config=config, unit=unit)
-    paths = document_shards(inputs["documents"])
+    paths = required_shards(inputs["documents"])
     results = map_shards(one_shard, paths, workers=config.workers, done=work / "done_documents", label="documents")
     domains: Counter[str] = Counter()
     size_bytes: Counter[str] = Counter()

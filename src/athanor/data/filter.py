@@ -15,7 +15,7 @@ from athanor.core.documents import Document, Removed, read_shard, write_removed_
 from athanor.core.workers import map_shards
 from athanor.data.config import Filter
 from athanor.data.describe import Description
-from athanor.data.folders import document_shards
+from athanor.data.folders import required_shards
 from athanor.data.rules import Funnel, Passage, judge, rules_of
 
 EXAMPLES_PER_REASON = 3
@@ -25,9 +25,7 @@ EXAMPLE_CHARACTERS = 400
 def run(config: Filter, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Filter the documents of `inputs["documents"]` into `out`; returns the counts."""
     rules = rules_of(config)  # a wrong list of addresses is found before any work
-    paths = document_shards(inputs["documents"])
-    if not paths:
-        raise ValueError(f"{inputs['documents']}: no document shards (00000.parquet, ...) here or in documents/")
+    paths = required_shards(inputs["documents"])
     one_shard = partial(_filter_shard, config=config, out=out)
     results = map_shards(one_shard, paths, workers=config.workers, done=out / WORK / "filtered", label="filter")
 

@@ -14,6 +14,14 @@ def document_shards(folder: Path) -> list[Path]:
     return shards(inner if inner.is_dir() else folder)
 
 
+def required_shards(folder: Path) -> list[Path]:
+    """The same; raises ValueError also when there are none, since a wrong folder would go unnoticed."""
+    found = document_shards(folder)
+    if not found:
+        raise ValueError(f"{folder}: no document shards (00000.parquet, ...) here or in documents/")
+    return found
+
+
 def removed_shards(folder: Path) -> list[Path]:
     """The shards of the documents that a step removed; none where it keeps none."""
     inner = folder / "removed"

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from athanor.core.artifact import WORK, read_json, write_json
 from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
 from athanor.core.workers import map_shards
-from athanor.data.folders import document_shards
+from athanor.data.folders import required_shards
 
 if TYPE_CHECKING:  # numpy and numba load when a step runs, not when its config is read
     from athanor.data.linear_classifier import Classifier
@@ -120,7 +120,7 @@ def run(config: Quality, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
     """Trains a classifier, scores `inputs["documents"]` and writes them; returns what was counted."""
     work = out / WORK
     unit, how = _reused(inputs, out, work) if "model" in inputs else _learned(config, inputs, out, work)
-    paths = document_shards(inputs["documents"])
+    paths = required_shards(inputs["documents"])
     scored = _map(config, partial(_score, work=work, config=config, unit=unit), paths, work, "scores")
     every = sorted(score for scores in scored for score in scores)
     num_kept = max(1, round(config.keep_rate * len(every)))

@@ -27,7 +27,7 @@ from athanor.core.config import matching_files
 from athanor.core.console import progress, say, warn
 from athanor.core.documents import Document, Removed, read_shard, write_removed_shard, write_shard
 from athanor.data.describe import Description
-from athanor.data.folders import document_shards
+from athanor.data.folders import required_shards
 from athanor.data.origin import draw
 from athanor.data.synth_prompts import Prompt, prompts_of
 from athanor.data.synth_store import Generation, Store
@@ -105,7 +105,7 @@ def run(config: Synth, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     if not config.endpoint.model:
         raise ValueError("endpoint.model: name the model, as the server knows it")
     prompts = prompts_of(config.styles, matching_files(config.prompts) if config.prompts else ())
-    paths = document_shards(inputs["documents"])
+    paths = required_shards(inputs["documents"])
     chosen, eligible = _chosen(config, paths)
     failures: list[dict[str, str]] = []
     with Store(out / WORK / "generations.jsonl") as store:
@@ -113,6 +113,10 @@ def run(config: Synth, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         total = len(chosen) * len(prompts)
         tasks = (task for path in paths for task in _tasks(config, prompts, path, chosen))
         limited = _generate(config, tasks, store, total, failures)
+        if failures and not len(store):
+            raise ValueError(
+                f"none of {total} requests to {config.endpoint.url} got an answer, the last: {failures[-1]['problem']}"
+            )
         written = [_write(config, prompts, path, chosen, store, out) for path in paths]
         metrics = {
             "documents_in": sum(row["originals"] for row in written),

@@ -6,6 +6,7 @@ that was not made by a step is identified by the hashes of its files.
 
 import dataclasses
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from athanor.core.artifact import canonical_json, read_manifest, result_files, write_json
+from athanor.core.artifact import WORK, canonical_json, read_json, read_manifest, result_files, write_json
 from athanor.core.config import ConfigError, from_dict, to_dict
 from athanor.core.console import say
 from athanor.core.environment import without_secrets
@@ -25,7 +26,9 @@ from athanor.pipeline.launch import Launch
 from athanor.pipeline.runner import headline, running_command
 from athanor.pipeline.settings import lay_over, parted
 from athanor.pipeline.stages import KINDS, Kind, imported
-from athanor.pipeline.step import fingerprint_of, identity_of, step_json
+from athanor.pipeline.step import differences, fingerprint_of, identity_of, step_json
+
+REFUSED = Path(WORK) / "refused.txt"  # what was wrong, after an attempt that ended in an error of the user's
 
 Settings = Annotated[
     tuple[str, ...],
@@ -138,6 +141,8 @@ def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path, launch: L
     for name, folder in inputs.items():
         if not folder.is_dir():
             raise ConfigError(f"--{name}: no such folder: {folder}")
+        if (folder / STEP).exists() and read_manifest(folder) is None:
+            raise ConfigError(f"--{name}: {folder} is unfinished; the command that began it continues it")
     hashes = ContentHashes(out.parent / ".content.json")
     fingerprints = {name: _fingerprint_of(folder) for name, folder in inputs.items()}
     identity = identity_of(kind.name, kind.version, config, fingerprints, hashes.of)
@@ -148,14 +153,41 @@ def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path, launch: L
         if manifest is not None and manifest.fingerprint != fingerprint_of(identity):
             raise ConfigError(f"{out} holds another result ({manifest.name}, {manifest.ended}); choose another --out")
         if manifest is None:
+            _take_over(out, identity)
             folders = {name: str(folder.resolve()) for name, folder in inputs.items()}
             argv = without_secrets(running_command())
             name = kind.name.rpartition(".")[2]
             write_json(out / STEP, step_json(name, kind.run, config, identity, folders, launch or Launch(), argv))
-            manifest = execute(out)
+            try:
+                manifest = execute(out)
+            except ValueError as error:
+                (out / REFUSED).write_text(f"{error}\n", encoding="utf-8")
+                raise
     if manifest is not None:
         say(f"{out}{headline(manifest)}")
     return 0
+
+
+def _take_over(out: Path, identity: dict[str, Any]) -> None:
+    """Make sure that what an earlier attempt left in `out` is not continued under other options.
+
+    What led to an error, and gave no file of a result yet, is put aside: the options were mended. Anything else may be
+    hours of work. Raises ConfigError for it.
+    """
+    if not (out / STEP).exists():
+        return
+    earlier = read_json(out / STEP)["identity"]
+    if earlier != identity:
+        if (out / REFUSED).exists() and all(file.path == STEP for file in result_files(out)):
+            shutil.rmtree(out / WORK)
+        else:
+            found = differences(earlier.get("config", {}), identity["config"])
+            found += [f"other {key}" for key in identity if key != "config" and earlier.get(key) != identity[key]]
+            raise ConfigError(
+                f"{out} holds unfinished work with other options ({'; '.join(found)}); give the former to continue it, "
+                "choose another --out, or delete it"
+            )
+    (out / REFUSED).unlink(missing_ok=True)
 
 
 def _fingerprint_of(folder: Path) -> str:

@@ -114,7 +114,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.quality:run",
                 inputs=("documents",),
                 optional_inputs=("rejected", "good", "model"),
-                headline=("auc",),
+                headline=("documents_in", "documents_out", "auc"),
                 version=2,  # pages are named by their query too; the interval of the area is over hosts
             ),
             Kind(

@@ -25,7 +25,7 @@ from athanor.data.dedup.clusters import Keep
 from athanor.data.dedup.config import Dedup, MinHash
 from athanor.data.dedup.corpus import Corpus, numbered
 from athanor.data.dedup.ranges import numbers, read_table, split_hashes
-from athanor.data.folders import document_shards
+from athanor.data.folders import required_shards
 
 RULES = {
     "url": "url: same address as a kept document",
@@ -38,7 +38,7 @@ RULES = {
 def run(config: Dedup, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Removes duplicates from `inputs["documents"]`; returns what was counted."""
     out = out.absolute()  # workers on other machines have another working folder
-    corpus = numbered(document_shards(inputs["documents"]), out / WORK, config.workers)
+    corpus = numbered(required_shards(inputs["documents"]), out / WORK, config.workers)
     work, num_removed = corpus.work, 0
     if config.url:
         keys = corpus.map(passes.address_keys, "addresses", work=work, address=config.url)

@@ -19,7 +19,7 @@ from athanor.data.dedup import passages
 from athanor.data.dedup.config import Substrings
 from athanor.data.dedup.corpus import Corpus, numbered
 from athanor.data.dedup.ranges import split_hashes
-from athanor.data.folders import document_shards
+from athanor.data.folders import required_shards
 
 RULE = "substrings: too little left without repeated passages"
 
@@ -27,7 +27,7 @@ RULE = "substrings: too little left without repeated passages"
 def run(config: Substrings, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Cuts repeated passages out of `inputs["documents"]`; returns what was counted."""
     out = out.absolute()  # workers on other machines have another working folder
-    corpus = numbered(document_shards(inputs["documents"]), out / WORK, config.workers)
+    corpus = numbered(required_shards(inputs["documents"]), out / WORK, config.workers)
     work, length = corpus.work, config.min_bytes
     counted = corpus.map(passages.count_anchors, "anchors", work=work, length=length)
     over = split_hashes(work / "anchor_ranges", sum(row["anchors"] for row in counted))

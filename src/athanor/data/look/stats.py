@@ -53,6 +53,9 @@ def statistics(result: Result) -> dict[str, Any]:
         figures["tokens"] = mixture.tokens
         figures["tokens_from"] = sorted({source.tokens_from for source in mixture.sources.values()})
     if result.has_removed:
+        noted = result.manifest.metrics.get("removed") if result.manifest else None
+        if isinstance(noted, dict) and len(noted) < len(reasons) and sum(noted.values()) == gone.documents:
+            reasons = Counter(noted)  # without the values and the names that differ from document to document
         figures["removed"] = {"documents": gone.documents, "bytes": gone.bytes, "reasons": top(reasons, 40)}
     return figures
 
@@ -97,16 +100,16 @@ def _show_part(
             console.print(f"  {title}")
             _bars(console, list(described[key].items()))
     console.print(f"  hosts: {described['num_hosts']:,}" + (" or more" if described.get("hosts_cut") else ""))
-    _bars(console, list(described["hosts"].items())[:HOSTS_SHOWN])
+    _bars(console, list(described["hosts"].items())[:HOSTS_SHOWN], described["documents"])
 
 
-def _bars(console: "Console", rows: Sequence[tuple[str, int]]) -> None:
-    """One line for each row: name, a bar on a common scale, count and share."""
+def _bars(console: "Console", rows: Sequence[tuple[str, int]], whole: int | None = None) -> None:
+    """One line for each row: name, a bar on a common scale, count and share of `whole` (none: of the rows' sum)."""
     if not rows:
         return
     width = min(60, max(len(name) for name, _ in rows))
     named = [count for name, count in rows if name != OTHERS]
-    largest, total = max(named, default=1), sum(count for _, count in rows)
+    largest, total = max(named, default=1), whole or sum(count for _, count in rows)
     for name, count in rows:
         eighths = round(8 * BAR_CHARACTERS * count / largest) if largest and name != OTHERS else 0
         bar = "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
