@@ -39,6 +39,9 @@ def test_llama_3_405b_comes_out_as_published() -> None:
     assert plan["time"]["days"] == pytest.approx(66.9, rel=0.01)
     assert plan["cost"]["run_dollars"] == pytest.approx(52e6, rel=0.02)  # 26M hours in the lecture's sum
     assert 26e6 * H100.dollars_per_hour == pytest.approx(52e6)
+    rounded = planned(Plan(gpus=16_384, days=26e6 / 16_384 / 24, tuning_days=0, mfu=AT_400.mfu))
+    assert rounded["cost"]["run_dollars"] == pytest.approx(52e6, rel=1e-6)
+    assert rounded["cost"]["co2_tonnes"] == pytest.approx(4368, rel=1e-6)
     assert energy_kwh(26e6, H100.watts) * 0.24 / 1000 == pytest.approx(4368, rel=1e-9)
     assert accelerator_hours(3.79e25, AT_400) == pytest.approx(26.3e6, rel=0.01)
 
@@ -110,7 +113,7 @@ def test_a_layout_divides_its_batch_and_its_machines() -> None:
     plan = planned(Plan(gpus=10_000, days=30))
     layout, training = plan["layout"], plan["training"]
     assert layout["data"] * layout["tensor"] * layout["pipeline"] == layout["accelerators"] <= 10_000
-    assert training["batch_size"] % layout["data"] == 0
+    assert training["batch_size"] == layout["data"] * layout["micro_batches"]
     assert plan["time"]["days"] + plan["time"]["tuning_days"] == pytest.approx(30)
     assert plan["ladder"]["gpu_hours"] <= 10_000 * 24 * plan["time"]["tuning_days"]
 
@@ -126,6 +129,9 @@ def test_a_layout_divides_its_batch_and_its_machines() -> None:
         (Plan(flops=1e20, hardware="H1000"), "did you mean 'H100'"),
         (Plan(gpus=8, days=1, tuning_days=2), "leave nothing"),
         (Plan(flops=1e20, fit=Path("nowhere")), r"no fit\.json"),
+        (Plan(flops=1e40), "check the units"),
+        (Plan(flops=1e3), "check the units"),
+        (Plan(dollars=100, days=30), "less than one accelerator"),
     ],
 )
 def test_what_cannot_be_is_refused(wish: Plan, message: str) -> None:
@@ -142,12 +148,38 @@ def test_impossible_numbers_are_refused(wrong: dict[str, float]) -> None:
 def test_dollars_buy_what_they_cost() -> None:
     budget = budget_of(Plan(dollars=1e6, gpus=100), H100)
     assert (budget.days + budget.tuning_days) * 24 * 100 * H100.dollars_per_hour == pytest.approx(1e6)
+    for little in (Plan(dollars=100), Plan(dollars=5000), Plan(dollars=1e6)):  # one accelerator for an hour or two, too
+        spent = budget_of(little, H100)
+        days = spent.days + spent.tuning_days
+        assert spent.gpus * days * 24 * H100.dollars_per_hour == pytest.approx(little.dollars)
+
+
+def test_days_given_beside_operations_hold_the_small_runs_too() -> None:
+    budget = budget_of(Plan(flops=1e24, gpus=1000, days=30), H100)  # the final run takes 29.3
+    assert budget.days + budget.tuning_days == pytest.approx(30)
+
+
+@pytest.mark.parametrize("wish", [Plan(gpus=1000, days=30), Plan(flops=1e24, gpus=1000), Plan(dollars=1e6)])
+def test_a_worse_mfu_costs_either_time_or_size_and_never_both(wish: Plan) -> None:
+    plan = planned(wish)
+    worse = plan["sensitivity"][0]
+    flops = 6 * worse["parameters"] * worse["tokens"]
+    assert worse["days"] == pytest.approx(
+        flops / (0.8 * plan["time"]["tflops_per_gpu"] * 1e12 * plan["hardware"]["gpus"]) / 86_400
+    )
+    if wish.flops:
+        assert worse["parameters"] == plan["model"]["parameters"] and worse["days"] > plan["time"]["days"]
+    else:
+        assert worse["parameters"] < plan["model"]["parameters"]
+        assert worse["days"] == pytest.approx(plan["time"]["days"])
 
 
 def test_scarce_text_is_read_again_by_a_larger_model() -> None:
     plenty, scarce = planned(Plan(flops=1e22)), planned(Plan(flops=1e22, unique_tokens=2e10))
     assert plenty["model"]["epochs"] == 1.0 < scarce["model"]["epochs"]
     assert scarce["model"]["loss"] > plenty["model"]["loss"]
+    halved = next(row for row in scarce["sensitivity"] if row["what"].startswith("0.5 x"))
+    assert halved["loss"] > scarce["model"]["loss"]  # twice the tokens, and they too are read again
     both = planned(Plan(flops=1e22, unique_tokens=2e10, inference_tokens=1e11))
     assert both["model"]["parameters"] < scarce["model"]["parameters"] * 1.01
 

@@ -57,6 +57,7 @@ def test_the_convention_of_counting_parameters_is_never_guessed(tmp_path: Path) 
     mixed = table(tmp_path, [GOOD[0], GOOD[1].replace("all", "matmul")])
     assert "line 2: all; line 3: matmul" in message(mixed)
     assert len(read_runs(mixed, Table(where={"convention": "all"}))) == 1
+    assert "contradicts the column" in message(mixed, convention="all")  # the option does not hide a mixture
     assert "line 3: 'total'" in message(table(tmp_path, [GOOD[0], GOOD[1].replace("all", "total")]))
 
 

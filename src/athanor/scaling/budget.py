@@ -47,9 +47,16 @@ def budget_of(plan: Plan, accelerator: Accelerator) -> Budget:
     if flops is None and affordable is not None:
         flops = affordable * (1 - TUNING_SHARE) * rate
         if plan.gpus is None and plan.days is None:
-            assumed.append(f"{USUAL_DAYS:g} days for the whole")
-        days = affordable / plan.gpus if plan.gpus else plan.days or USUAL_DAYS
-        gpus = plan.gpus or max(1, round(affordable / days))
+            assumed.append(f"about {USUAL_DAYS:g} days for the whole, at least one accelerator")
+        gpus = plan.gpus or int(affordable * SLACK / (plan.days or USUAL_DAYS))
+        if gpus < 1 and plan.days:
+            raise ConfigError(
+                f"--dollars {plan.dollars:,.6g} buy {affordable:,.3g} accelerator-days at "
+                f"${accelerator.dollars_per_hour:g} an hour, less than one accelerator for --days {plan.days:g}: give "
+                "more dollars or fewer days"
+            )
+        gpus = max(1, gpus)
+        days = plan.days or affordable / gpus
         tuning = _tuning_days(plan, days)
         return Budget(gpus * (days - tuning) * rate, gpus, days - tuning, tuning, tuple(assumed))
     if flops is None:
@@ -67,6 +74,8 @@ def budget_of(plan: Plan, accelerator: Accelerator) -> Budget:
     gpus = plan.gpus or max(1, round(gpu_days / (plan.days or USUAL_DAYS)))
     days = gpu_days / gpus
     tuning = _tuning_days(plan, days)
+    if plan.gpus and plan.days and plan.tuning_days is None:
+        tuning = min(tuning, max(0.0, plan.days - days))  # the days given hold the small runs too
     _check_money(plan, gpus * (days + tuning), affordable, accelerator)
     return Budget(flops, gpus, days, tuning, tuple(assumed))
 

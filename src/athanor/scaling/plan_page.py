@@ -20,14 +20,19 @@ def html_of(plan: Mapping[str, Any]) -> str:
     """The plan as a page that opens offline."""
     parts = []
     for title, rows in sections(plan):
+        alone = f'<td colspan="{max((len(row) for row in rows), default=2) - 1}">'
+        cell_of = '<td class="cell">'
         body = "".join(
-            f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+            f"<tr><th>{html.escape(name)}</th>"
+            + "".join(f"{alone if len(cells) == 1 else cell_of}{html.escape(cell)}</td>" for cell in cells)
+            + "</tr>"
             for name, *cells in rows
         )
         parts.append(f"<h2>{html.escape(title)}</h2><table>{body}</table>")
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
         "table{border-collapse:collapse}th{text-align:left;font-weight:normal;color:#555;padding-right:1.5rem}"
+        "th,td.cell{white-space:nowrap;vertical-align:top}"
         "td{padding-right:1.5rem}h2{font-size:1.05rem;margin:1.4rem 0 .3rem}"
     )
     return (
@@ -125,7 +130,7 @@ def sections(plan: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]
             f"N {_count(row['parameters'])}",
             f"D {_count(row['tokens'])}",
             f"loss {row['loss']:.3f}",
-            f"{row.get('days_for_the_same_model', row['days']):.1f} days",
+            f"{row['days']:.1f} days",
             f"${row['run_dollars']:,.0f}",
         )
         for row in plan["sensitivity"]
@@ -175,7 +180,7 @@ def svg_of(plan: Mapping[str, Any]) -> str:
     for value in (low, (low + high) / 2, high):
         _, y = place(sizes[0], value)
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" font-size="11" text-anchor="end">{value:.3f}</text>')
-    title = html.escape(f"Loss against parameters at {flops:.2g} FLOPs")
+    title = html.escape(f"Loss (nats per token) against parameters at {flops:.2g} FLOPs")
     axis = f'<line x1="{LEFT}" y1="{HEIGHT - BOTTOM}" x2="{WIDTH - 20}" y2="{HEIGHT - BOTTOM}" stroke="#999"/>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '

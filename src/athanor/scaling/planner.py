@@ -45,6 +45,7 @@ LADDER_RULE = (
 )
 STEP_LAW = "Li et al. 2025 (Step Law): lr = 1.79 N^-.713 D^.307, batch = .58 D^.571 tokens, N without embeddings"
 TRAINED = "tokens_per_parameter"
+LEAST_FLOPS, MOST_FLOPS = 1e12, 1e30  # of a final run; outside, a law and a shape say nothing
 EXPONENT_REACH = 1000.0  # budgets over which the sensitivity turns the exponent
 
 
@@ -71,6 +72,11 @@ def planned(plan: Plan) -> dict[str, Any]:
     grid = table.grid(plan.grid)
     known = known_law(plan)
     budget = budget_of(plan, accelerator)
+    if not LEAST_FLOPS <= budget.flops <= MOST_FLOPS:
+        raise ConfigError(
+            f"a final run of {budget.flops:.3g} FLOPs: plans are made for {LEAST_FLOPS:g} (a minute of one processor) "
+            f"to {MOST_FLOPS:g} (ten thousand times the largest runs known); check the units of what you gave"
+        )
     chosen, epochs = choose(plan, known.law, budget.flops)
     model = shape_for(chosen.parameters, plan.vocab_size, plan.context_length, known.convention)
     lr, batch_tokens = rates(count_parameters(model, "non_embedding"), chosen.tokens)
@@ -224,8 +230,9 @@ def _laid_out(
     """The layout and the batch in sequences: the rule's, rounded so that the data-parallel ways divide it."""
     wanted = max(1, round(batch_tokens / plan.context_length))
     layout = layout_for(model, count_parameters(model), accelerator, budget.gpus, wanted)
-    batch_size = max(1, round(wanted / layout.data)) * layout.data
-    return layout, batch_size
+    micro_batches = max(1, round(wanted / layout.data))
+    bubble = (layout.pipeline - 1) / (micro_batches + layout.pipeline - 1)
+    return dataclasses.replace(layout, micro_batches=micro_batches, bubble=bubble), micro_batches * layout.data
 
 
 def _alternatives(plan: Plan, law_: Law, flops: float, chosen: Optimum) -> dict[str, Any]:
@@ -312,13 +319,14 @@ def _sensitivity(
 ) -> list[dict[str, Any]]:
     """What changes if an assumption is wrong; a fixed model takes longer, a fixed time gives another model."""
     rows: list[dict[str, Any]] = []
+    fixed = plan.flops is not None or bool(plan.parameters and plan.tokens)  # the operations, whatever time they take
     for share in (0.8, 1.2):
         other = dataclasses.replace(accelerator, mfu=min(1.0, accelerator.mfu * share))
-        hours = accelerator_hours(chosen.compute, other)
-        same_time = choose(plan, known.law, budget.flops * other.mfu / accelerator.mfu)[0]
+        found = chosen if fixed else choose(plan, known.law, budget.flops * other.mfu / accelerator.mfu)[0]
+        hours = accelerator_hours(found.compute, other)
         rows.append(
-            _row(f"MFU {other.mfu:.0%} (now {accelerator.mfu:.0%})", same_time, hours, budget, other)
-            | {"days_for_the_same_model": hours / 24 / budget.gpus}
+            _row(f"MFU {other.mfu:.0%} (now {accelerator.mfu:.0%})", found, hours, budget, other)
+            | {"days_for_the_same_model": accelerator_hours(chosen.compute, other) / 24 / budget.gpus}
         )
     for share in (0.75, 1.5):
         other = dataclasses.replace(accelerator, dollars_per_hour=accelerator.dollars_per_hour * share)
@@ -332,11 +340,11 @@ def _sensitivity(
     for exponent in known.exponents or ():
         pivot = known.law.optimum(budget.flops / EXPONENT_REACH)  # a fit is surer of small budgets than of its exponent
         n = pivot.parameters * EXPONENT_REACH**exponent
-        found = _optimum_of(known.law, n, budget.flops / 6 / n)
+        found = _given(plan, known.law, n, budget.flops)
         rows.append(_row(f"N* ~ C^{exponent:.3f} from a thousandth on", found, hours, budget, accelerator))
     for factor in (0.5, 2.0):
         n = chosen.parameters * factor
-        found = _optimum_of(known.law, n, chosen.compute / 6 / n)
+        found = _given(plan, known.law, n, chosen.compute)
         rows.append(_row(f"{factor:g} x the parameters, same compute", found, hours, budget, accelerator))
     return rows
 
@@ -355,6 +363,11 @@ def _row(what: str, found: Optimum, hours: float, budget: Budget, accelerator: A
 def _optimum_of(law_: Law, parameters: float, tokens: float) -> Optimum:
     """A given model as if it were an optimum."""
     return Optimum(6.0 * parameters * tokens, parameters, tokens, float(law_.loss(parameters, tokens)))
+
+
+def _given(plan: Plan, law_: Law, parameters: float, flops: float) -> Optimum:
+    """A model of a given size at a given compute, its text read again where the plan's runs out."""
+    return choose(dataclasses.replace(plan, parameters=parameters, tokens=flops / 6 / parameters), law_, flops)[0]
 
 
 def _plain(plan: Plan) -> dict[str, Any]:

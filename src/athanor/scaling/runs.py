@@ -262,16 +262,24 @@ def _convention(
     table: Table,
 ) -> str:
     """What the parameters count, from the table or the command line; never guessed."""
+    found = list(dict.fromkeys(words["convention"])) if "convention" in mapping else []
     if table.convention is not None:
+        others = [name for name in found if name in CONVENTIONS and name != table.convention]
+        if others or len(found) > 1:
+            line = lines[list(words["convention"]).index((others or found)[0])]
+            raise ValueError(
+                f"{path}: --convention {table.convention} contradicts the column 'convention' (line {line}: "
+                f"{(others or found)[0]!r}; {len(found)} values in all), and one fit must not mix ways of counting. "
+                f"Choose runs with --where convention '{found[0]}', or mend the column"
+            )
         return table.convention
-    if "convention" not in mapping:
+    if not found:
         raise ValueError(
             f"{path}: what do the parameters count? Exponents and optima depend on it. Say --convention all (every "
             "parameter), non_embedding (without embedding and output tables) or matmul (those that multiply: output "
             "table, "
             "no embedding), or add a column 'convention'"
         )
-    found = list(dict.fromkeys(words["convention"]))
     unknown = [name for name in found if name not in CONVENTIONS]
     if unknown:
         at = [f"line {lines[i]}: {name!r}" for i, name in enumerate(words["convention"]) if name in unknown]
