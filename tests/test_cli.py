@@ -54,3 +54,8 @@ def test_a_mistyped_option_gets_a_suggestion(capsys):
 def test_a_mistaken_recipe_ends_in_one_clear_line(tmp_path, capsys):
     assert cli.main(["run", str(tmp_path / "none.yaml")]) == 2
     assert "no such recipe" in capsys.readouterr().err
+
+
+def test_an_option_given_twice_is_refused_since_only_the_last_would_count(capsys):
+    assert cli.main(["data", "read", "a.jsonl", "--paths", "b.jsonl", "--out", "read"]) == 2
+    assert "--paths is given 2 times" in capsys.readouterr().err

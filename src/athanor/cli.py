@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -277,6 +278,7 @@ def parsed(command: Command, arguments: list[str]) -> Any:
 
     if command.positional:
         arguments = _named(command.positional, arguments)
+    _check_once(arguments)
     return tyro.cli(
         options_class(command),
         args=arguments,
@@ -284,6 +286,14 @@ def parsed(command: Command, arguments: list[str]) -> Any:
         description=_description(command),
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
     )
+
+
+def _check_once(arguments: Sequence[str]) -> None:
+    """Raises ConfigError for an option that is given twice, of which only the last would count."""
+    given = Counter(word.partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--"))
+    for option, times in given.items():
+        if times > 1 and option != "--set":
+            raise ConfigError(f"{option} is given {times} times; give it once, with all its values behind it")
 
 
 def options_class(command: Command) -> Any:

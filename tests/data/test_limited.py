@@ -1,5 +1,8 @@
 """A call that hangs or crashes costs one page, never the run."""
 
+import os
+import signal
+
 import pytest
 
 from athanor.data.limited import CallFailed, Limited, _batch
@@ -49,3 +52,11 @@ def test_batches_are_bounded_in_number_and_bytes(monkeypatch: pytest.MonkeyPatch
     while batch := _batch(calls):
         batches.append([key for key, _ in batch])
     assert batches == [[0, 1, 2], [3, 4], [5, 6], [7]]
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_helper_to_its_caller() -> None:
+    with Limited(eval, seconds=20.0) as limited:
+        helper = limited("__import__('os').getpid()")
+        os.kill(helper, signal.SIGINT)
+        assert limited("__import__('os').getpid()") == helper

@@ -125,8 +125,11 @@ def test_a_missing_step_is_named_and_the_rest_is_told(folders: dict[str, Path], 
     assert "Not in this run" in read.text or missing in ("responses",)
 
 
-def test_no_step_at_all_still_gives_a_page(tmp_path: Path) -> None:
+def test_no_step_at_all_still_gives_a_page_and_says_how_to_name_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     read = Page(report_on({}, tmp_path / "out"))
+    assert "--inputs NAME=FOLDER" in capsys.readouterr().err
     assert "No step of this run is finished yet" in read.text
     assert {link[1:] for link in read.links} <= set(read.ids)
 

@@ -7,6 +7,7 @@ what goes wrong is known to be the fault of the call whose answer is missing.
 """
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -121,6 +122,7 @@ def _batch(calls: Iterator[tuple[K, tuple[Any, ...]]]) -> list[tuple[K, tuple[An
 
 def _serve(pipe: Connection, function: Callable[..., Any]) -> None:
     """Answer calls until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who called ends this process
     pipe.send("ready")
     while True:
         try:

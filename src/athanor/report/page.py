@@ -88,6 +88,8 @@ def run(config: Report, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]
     steps = read_run(inputs)
     html = render(config, steps)
     write_text(out / "report.html", html)
+    if not inputs:
+        warn("report: tells of no step; name them under `from` in the recipe, or as --inputs NAME=FOLDER ...")
     for problem in steps.problems:
         warn(f"report: {problem}")
     return {"steps": len(steps.steps), "size_bytes": len(html.encode()), "problems": steps.problems}
