@@ -8,6 +8,7 @@ that one; errors of the work itself are raised here as they were there. Ray is a
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ MAX_LOSSES = 3
 
 SHARED_SECONDS = 60.0
 """How long a finished shard's file may take to be seen from here; network file systems remember absences."""
+
+CONNECT_SECONDS = 20.0
 
 WAIT_SECONDS = 10.0  # between two looks at how large the cluster is by now
 
@@ -105,18 +108,26 @@ def _connected(address: str) -> Any:
     where = address or os.environ.get("RAY_ADDRESS") or "auto"
     path = os.environ.get("PYTHONPATH")
     try:
+        _check_answers(where)
         ray.init(
             address=where,
             log_to_driver=True,
             logging_level=logging.WARNING,
             runtime_env={"env_vars": {"PYTHONPATH": path}} if path else None,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         named = "no Ray cluster runs on this machine" if where == "auto" else f"no Ray cluster answers at {where}"
         raise ValueError(
             f"executor ray: {named} ({_cause(error)}); start one with 'ray start --head' or name it with --ray-address"
         ) from error
     return ray
+
+
+def _check_answers(where: str) -> None:
+    """Raises OSError when nothing listens at HOST:PORT, which Ray itself finds out after minutes only."""
+    host, colon, port = where.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _wait_for(mark: Path) -> None:
