@@ -1,11 +1,14 @@
 """Backtests and comparisons say what is so on ladders whose truth is known, and on published tables."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from athanor import cli
 from athanor.scaling.backtest import backtest
 from athanor.scaling.compare import compare
 from athanor.scaling.frontier import envelope, frontier, panels
@@ -113,3 +116,12 @@ def test_the_envelope_of_training_curves_grows_as_the_law_says(truth: Law) -> No
     assert found is not None and found.num_models >= 8
     assert found.growth.exponent == pytest.approx(truth.exponent_of_parameters, abs=0.03)
     assert envelope(runs_from_arrays(sizes, sizes * 20, truth.loss(sizes, sizes * 20), convention="all")) is None
+
+
+def test_a_backtest_says_where_a_law_is_not_worth_its_coefficients(tmp_path: Path, scaling: Path) -> None:
+    words = ["scaling", "backtest", str(scaling / "overtraining_dev.csv"), "--columns", "loss", "loss_c4_val"]
+    words += ["--where", "dataset_name", "c4_original", "--convention", "all", "--law", "overtrained"]
+    assert cli.main([*words, "--resamples", "100", "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "backtest.json").read_text())
+    beaten = [cut for cut in found["cuts"] if cut["error"] > min(cut["baselines"].values())]
+    assert beaten and sum("does not beat" in text for text in found["warnings"]) == len(beaten)

@@ -25,3 +25,9 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.Cap
     assert cli.main([*words, "--of", "n", "--budgets", "1e20"]) == 0
     found = json.loads((tmp_path / "out" / "growth.json").read_text())
     assert found["growth"]["n"]["predictions"][0]["value"] == pytest.approx(9e8)
+
+
+def test_several_optima_of_a_budget_are_not_fitted_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("flops,n\n1e18,1e8\n1e19,3e8\n1e18,2e8\n1e19,6e8\n")
+    assert cli.main(["scaling", "growth", str(tmp_path / "o.csv"), "--of", "n", "--out", str(tmp_path / "out")]) == 0
+    assert "4 optima at 2 budgets" in json.loads((tmp_path / "out" / "growth.json").read_text())["notes"][0]

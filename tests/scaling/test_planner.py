@@ -159,6 +159,11 @@ def test_days_given_beside_operations_hold_the_small_runs_too() -> None:
     assert budget.days + budget.tuning_days == pytest.approx(30)
 
 
+def test_a_shape_that_misses_its_size_says_so() -> None:
+    assert any("--vocab-size" in text for text in planned(Plan(flops=1e14))["assumed"])
+    assert not any("--vocab-size" in text for text in planned(Plan(flops=1e22))["assumed"])
+
+
 @pytest.mark.parametrize("wish", [Plan(gpus=1000, days=30), Plan(flops=1e24, gpus=1000), Plan(dollars=1e6)])
 def test_a_worse_mfu_costs_either_time_or_size_and_never_both(wish: Plan) -> None:
     plan = planned(wish)

@@ -144,3 +144,9 @@ def test_what_is_no_table_is_said_to_be_none(tmp_path: Path, text: str, told: st
     path = tmp_path / "runs.csv"
     path.write_text(text)
     assert told in message(path)
+
+
+def test_perplexity_in_the_place_of_loss_is_noted(tmp_path: Path) -> None:
+    rows = ["1e6,2e7,150,all", "2e6,2e7,120,all", "4e6,2e7,100,all"]
+    runs = read_runs(table(tmp_path, rows, "parameters,tokens,loss,convention"), Table())
+    assert any("perplexity" in note for note in runs.notes)

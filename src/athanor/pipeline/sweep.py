@@ -418,7 +418,10 @@ def _show(opened: Opened, root: Path) -> None:
     """What the ladder holds, without running anything."""
     tokens = root / opened.base.name / opened.tokens.folder_name
     if read_manifest(tokens) is None:
-        say(f"{opened.name}: the tokens of {opened.base.name} are not made yet; the ladder depends on their number")
+        say(
+            f"{opened.name}: the tokens of {opened.base.name} are not made yet, and the ladder depends on their "
+            f"number; the sweep makes them first, or 'athanor run' of the recipe {opened.base.name} does"
+        )
         return
     vocab_size, unique_tokens = _dataset(tokens)
     ladder = opened.ladder

@@ -57,6 +57,15 @@ def run(config: Growth, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]
         ends = "no interval" if low is None else f"{low:.4f} to {high:.4f}, {100 * config.coverage:g}%"
         text += f"  {name} ~ {config.compute}^{row['exponent']:.4f} ({ends})\n"
         text += "".join(f"    at {p['compute']:.3g}: {p['value']:.4g}\n" for p in row["predictions"])
+    budgets = len(np.unique(compute))
+    notes = []
+    if budgets < len(compute):
+        notes = [
+            f"{len(compute)} optima at {budgets} budgets are fitted as one experiment; if they are several (datasets, "
+            "ways of counting), choose one with --where"
+        ]
+    result["notes"] = notes
+    text += "".join(f"  note: {note}\n" for note in notes)
     figure = plot(
         marks,
         title="How optima grow with compute",

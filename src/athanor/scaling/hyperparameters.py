@@ -143,7 +143,9 @@ def critical_batch(batch_tokens: ArrayLike, steps: ArrayLike) -> CriticalBatch:
 
     b, s = np.asarray(batch_tokens, np.float64), np.asarray(steps, np.float64)
     if len(np.unique(b)) < FEWEST:
-        raise ValueError(f"{len(np.unique(b))} batch sizes; the critical one needs {FEWEST} or more, at one loss")
+        raise ValueError(
+            f"{len(np.unique(b))} batch sizes reach the loss; the critical one needs {FEWEST} or more, at one loss"
+        )
     start = np.log([s.min() / 2, (b * s).min() / 2])
     found = least_squares(lambda p: np.logaddexp(p[0], p[1] - np.log(b)) - np.log(s), start)
     result = CriticalBatch(*(float(value) for value in np.exp(found.x)))

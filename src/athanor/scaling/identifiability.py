@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from athanor.core.console import short_number
 from athanor.scaling import laws
 from athanor.scaling.fit import Fit
 from athanor.scaling.intervals import Interval
@@ -88,7 +87,7 @@ def warnings_of(
     for budget in budgets:
         if budget > FAR * largest:
             found.append(
-                f"extrapolation: {budget:.3g} FLOPs are {short_number(budget / largest)} times the largest run; "
+                f"extrapolation: {budget:.3g} FLOPs are {budget / largest:,.0f} times the largest run; "
                 f"beyond {FAR:.0f} "
                 "times an interval tells of the law's coefficients, not of whether the law still holds"
             )

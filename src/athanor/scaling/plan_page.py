@@ -9,6 +9,7 @@ from athanor.core.console import short_number
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 70, 40
 LAW_POINTS = 60
+HALO = 'stroke="#fff" stroke-width="4" paint-order="stroke"'  # keeps words readable across a line
 
 
 def text_of(plan: Mapping[str, Any]) -> str:
@@ -32,7 +33,7 @@ def html_of(plan: Mapping[str, Any]) -> str:
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
         "table{border-collapse:collapse}th{text-align:left;font-weight:normal;color:#555;padding-right:1.5rem}"
-        "th,td.cell{white-space:nowrap;vertical-align:top}"
+        "th,td.cell{white-space:nowrap;vertical-align:top}td.cell:last-child{white-space:normal}"
         "td{padding-right:1.5rem}h2{font-size:1.05rem;margin:1.4rem 0 .3rem}"
     )
     return (
@@ -156,7 +157,11 @@ def svg_of(plan: Mapping[str, Any]) -> str:
     marks = [("plan", chosen)]
     for name in ("compute_optimal", "inference_aware"):
         if name in plan["alternatives"]:
-            marks.append((name.replace("_", " "), plan["alternatives"][name]["parameters"]))
+            size, words = plan["alternatives"][name]["parameters"], name.replace("_", "-")
+            if math.isclose(size, chosen, rel_tol=0.01):
+                marks[0] = f"{marks[0][0]}, {words}", chosen
+            else:
+                marks.append((words, size))
     low, high = min(values), max(values)
 
     def place(n: float, value: float) -> tuple[float, float]:
@@ -171,7 +176,9 @@ def svg_of(plan: Mapping[str, Any]) -> str:
             x, y = place(n, loss(n))
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{("#c1121f", "#588157", "#bc6c25")[i]}"/>')
             label = html.escape(f"{name} {_count(n)}")
-            parts.append(f'<text x="{x + 8:.1f}" y="{y - 8 - 16 * i:.1f}" font-size="12">{label}</text>')
+            parts.append(
+                f'<text x="{x:.1f}" y="{y - 10 - 16 * i:.1f}" font-size="12" text-anchor="middle" {HALO}>{label}</text>'
+            )
     for n in (sizes[0], chosen, sizes[-1]):
         x, _ = place(n, low)
         parts.append(

@@ -46,6 +46,7 @@ LADDER_RULE = (
 STEP_LAW = "Li et al. 2025 (Step Law): lr = 1.79 N^-.713 D^.307, batch = .58 D^.571 tokens, N without embeddings"
 TRAINED = "tokens_per_parameter"
 LEAST_FLOPS, MOST_FLOPS = 1e12, 1e30  # of a final run; outside, a law and a shape say nothing
+SHAPE_OFF = 0.1  # in log parameters, from which a shape is said to miss its size
 EXPONENT_REACH = 1000.0  # budgets over which the sensitivity turns the exponent
 
 
@@ -79,13 +80,20 @@ def planned(plan: Plan) -> dict[str, Any]:
         )
     chosen, epochs = choose(plan, known.law, budget.flops)
     model = shape_for(chosen.parameters, plan.vocab_size, plan.context_length, known.convention)
+    assumed = list(budget.assumed)
+    as_shaped = count_parameters(model, known.convention)
+    if abs(math.log(as_shaped / chosen.parameters)) > SHAPE_OFF:
+        assumed.append(
+            f"a shape of {as_shaped:.3g} parameters where the law says {chosen.parameters:.3g}: none with a vocabulary "
+            f"of {plan.vocab_size:,} comes nearer (--vocab-size)"
+        )
     lr, batch_tokens = rates(count_parameters(model, "non_embedding"), chosen.tokens)
     layout, batch_size = _laid_out(plan, model, accelerator, budget, batch_tokens)
     gpu_hours = accelerator_hours(chosen.compute, accelerator)
     loss = _loss(plan, known, chosen)
     return {
         "given": {name: value for name, value in _plain(plan).items() if value is not None},
-        "assumed": list(budget.assumed),
+        "assumed": assumed,
         "law": {
             "source": known.source,
             "coefficients": known.law.coefficients(),

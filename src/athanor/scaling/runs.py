@@ -88,6 +88,9 @@ class Runs:
         return self.more[name]
 
 
+LARGEST_USUAL_LOSS = 13.0  # guessing among 400,000 words
+
+
 def runs_from_arrays(
     parameters: Sequence[float] | Floats,
     tokens: Sequence[float] | Floats,
@@ -150,6 +153,8 @@ def read_runs(path: Path, table: Table) -> Runs:
     if "flops" in numbers:
         notes += _check_units(path, runs, table)
     _check_duplicates(path, runs, table)
+    if float(np.median(runs.loss)) > LARGEST_USUAL_LOSS:
+        notes.append(f"a median loss of {np.median(runs.loss):.3g} looks like perplexity; laws are of nats per token")
     return replace(runs, notes=tuple(notes))
 
 

@@ -5,6 +5,7 @@ weights.json, hyperparameters.json), summary.txt and charts; the metrics are the
 """
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +34,7 @@ from athanor.scaling.step_figures import (
 
 Floats = NDArray[np.float64]
 
+FAR_FROM_PROMISE = 0.15  # coverage less than promised from which a backtest warns
 NEAR_LOSS = 0.01  # relative distance of a run's loss from the one asked for
 
 
@@ -71,7 +73,21 @@ def run_backtest(config: Backtest, inputs: Mapping[str, Path], out: Path) -> dic
             f"  {cut.below:10.3g} {cut.fitted:6d} {cut.held_out:6d} {100 * cut.error:6.2f}% {100 * cut.bias:+6.2f}%  "
             f"{100 * cut.coverage:9.0f}%  {naive}"
         )
-    lines += [f"  left out: {text}" for text in skipped]
+    warnings = []
+    for cut in cuts:
+        name, error = min(cut.baselines.items(), key=lambda item: item[1], default=("", math.inf))
+        if cut.error > error:
+            warnings.append(
+                f"below {cut.below:.3g}: the law is off by {100 * cut.error:.2f}%, the rule '{name}' by "
+                f"{100 * error:.2f}%; a law that does not beat it is not worth its coefficients here"
+            )
+        if cut.coverage < config.coverage - FAR_FROM_PROMISE:
+            warnings.append(
+                f"below {cut.below:.3g}: {cut.coverage:.0%} of the larger runs lie in an interval that promises "
+                f"{config.coverage:.0%}; the law bends, do not trust it far out"
+            )
+    found["warnings"] = warnings
+    lines += [f"  warning: {text}" for text in warnings] + [f"  left out: {text}" for text in skipped]
     write_text(out / "backtest.svg", backtest_figure(runs, cuts, config.along, config.coverage))
     return _finished(out, "backtest.json", found, lines)
 
