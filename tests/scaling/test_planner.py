@@ -206,7 +206,8 @@ def test_a_users_table_changes_prices_and_adds_kinds(tmp_path: Path) -> None:
 
 def test_a_fit_of_ones_own_is_used_with_its_interval(tmp_path: Path) -> None:
     fit = {
-        "law": "chinchilla", "runs": 30, "convention": "matmul", "range": {"flops": [1e11, 1e13]}, "warnings": ["w"],
+        "law": "chinchilla", "runs": 30, "convention": "matmul", "range": {"flops": [1e11, 1e13]},
+        "warnings": ["w", "extrapolation: 1e+16 FLOPs are 1,000 times the largest run"],
         "theta": [math.log(50), math.log(300), math.log(1.5), 0.33, 0.35, 1.0],
         "optima": [
             {"compute": 1e14, "loss": 2.0, "loss_interval": [1.9, 2.1]},
@@ -219,6 +220,9 @@ def test_a_fit_of_ones_own_is_used_with_its_interval(tmp_path: Path) -> None:
     low, high = plan["model"]["loss_range"]
     assert (high - low) / 2 / plan["model"]["loss"] == pytest.approx(0.075, rel=0.01)
     assert "own fit of 30 runs" in plan["law"]["source"] and plan["law"]["warnings"] == ["w"]
+    small = {"hardware": "CPU", "vocab_size": 1024, "context_length": 128}
+    far = planned(Plan(flops=3e15, fit=tmp_path, **small))["law"]["warnings"]  # type: ignore[arg-type]
+    assert far[0] == "w" and "300 times" in far[1]  # of this run, not of the budgets that the fit asked about
     assert any("C^0.450" in row["what"] for row in plan["sensitivity"])
 
 

@@ -46,6 +46,7 @@ def sections(plan: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]
     """Titles, each with rows of a name and one or several values."""
     model, shape, training, layout = plan["model"], plan["shape"], plan["training"], plan["layout"]
     hardware, time, cost, ladder = plan["hardware"], plan["time"], plan["cost"], plan["ladder"]
+    given = plan["given"]
     low, high = model["loss_range"]
     found: list[tuple[str, list[tuple[str, ...]]]] = []
     epochs = f", {model['epochs']:.1f} epochs" if model["epochs"] > 1 else ""
@@ -101,12 +102,16 @@ def sections(plan: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]
                 ("time", f"{_count(time['gpu_hours'])} accelerator-hours, {time['days']:.1f} days"),
                 ("accelerators", f"${cost['run_dollars']:,.0f} at ${hardware['dollars_per_hour']:g} an hour"),
                 ("small runs before", f"${cost['tuning_dollars']:,.0f}, {time['tuning_days']:.1f} days"),
-                ("people", f"${cost['people_dollars']:,.0f}"),
+                (
+                    "people",
+                    f"${cost['people_dollars']:,.0f}: {given['people']} for {given['project_days']:g} days at "
+                    f"${given['dollars_per_person']:,.0f} a year",
+                ),
                 ("in all", f"${cost['total_dollars']:,.0f}"),
                 (
                     "energy and CO2",
-                    f"{cost['energy_mwh']:,.0f} MWh, {cost['co2_tonnes']:,.0f} t at {cost['kg_per_kwh']:g} kg/kWh "
-                    f"({cost['grid_source']})",
+                    f"{_amount(cost['energy_mwh'])} MWh, {_amount(cost['co2_tonnes'])} t CO2 at "
+                    f"{cost['kg_per_kwh']:g} kg/kWh ({cost['grid_source']})",
                 ),
             ],
         )
@@ -171,13 +176,14 @@ def svg_of(plan: Mapping[str, Any]) -> str:
 
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(n, v) for n, v in zip(sizes, values, strict=True)))
     parts = [f'<polyline points="{path}" fill="none" stroke="#2a6f97" stroke-width="2"/>']
-    for i, (name, n) in enumerate(marks):
+    for i, (name, n) in reversed(list(enumerate(marks))):
         if sizes[0] <= n <= sizes[-1]:
             x, y = place(n, loss(n))
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{("#c1121f", "#588157", "#bc6c25")[i]}"/>')
             label = html.escape(f"{name} {_count(n)}")
             parts.append(
-                f'<text x="{x:.1f}" y="{y - 10 - 16 * i:.1f}" font-size="12" text-anchor="middle" {HALO}>{label}</text>'
+                f'<line x1="{x:.1f}" y1="{y - 6:.1f}" x2="{x:.1f}" y2="{y - 46 - 24 * i:.1f}" stroke="#999"/>'
+                f'<text x="{x:.1f}" y="{y - 50 - 24 * i:.1f}" font-size="12" text-anchor="middle" {HALO}>{label}</text>'
             )
     for n in (sizes[0], chosen, sizes[-1]):
         x, _ = place(n, low)
@@ -224,6 +230,10 @@ def _alternatives(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _coefficients(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _count(value: float) -> str:

@@ -28,6 +28,7 @@ from athanor.scaling.hardware import (
     measured_processor,
     read_hardware,
 )
+from athanor.scaling.identifiability import FAR
 from athanor.scaling.inference_aware import balanced, fixed_quality, fixed_training, lifetime_flops
 from athanor.scaling.laws import Law, Optimum, law
 from athanor.scaling.layout import Layout, layout_for
@@ -63,6 +64,8 @@ class Known:
     exponents: tuple[float, float] | None
     """Interval of a in N* ~ C^a."""
     warnings: tuple[str, ...] = ()
+    largest: float | None = None
+    """Operations of the largest run of the fit."""
 
 
 def planned(plan: Plan) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def planned(plan: Plan) -> dict[str, Any]:
             "source": known.source,
             "coefficients": known.law.coefficients(),
             "parameters_counted": known.convention,
-            "warnings": list(known.warnings),
+            "warnings": [*known.warnings, *_too_far(known, chosen.compute)],
         },
         "model": {
             "parameters": chosen.parameters,
@@ -163,7 +166,8 @@ def known_law(plan: Plan) -> Known:
         found["convention"],
         half_width if points else None,
         None if ends is None else (float(ends[0]), float(ends[1])),
-        tuple(str(warning) for warning in found.get("warnings", [])),
+        tuple(str(each) for each in found.get("warnings", []) if not str(each).startswith("extrapolation")),
+        largest,
     )
 
 
@@ -371,6 +375,16 @@ def _row(what: str, found: Optimum, hours: float, budget: Budget, accelerator: A
 def _optimum_of(law_: Law, parameters: float, tokens: float) -> Optimum:
     """A given model as if it were an optimum."""
     return Optimum(6.0 * parameters * tokens, parameters, tokens, float(law_.loss(parameters, tokens)))
+
+
+def _too_far(known: Known, flops: float) -> list[str]:
+    """A warning where the plan lies far beyond the runs of its fit; the fit's own one is of other budgets."""
+    if known.largest is None or flops / known.largest <= FAR * 1.001:
+        return []
+    return [
+        f"extrapolation: this run is {flops / known.largest:,.0f} times the largest run of the fit; beyond {FAR:.0f} "
+        "times an interval tells of the law's coefficients, not of whether the law still holds"
+    ]
 
 
 def _given(plan: Plan, law_: Law, parameters: float, flops: float) -> Optimum:
