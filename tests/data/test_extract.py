@@ -177,3 +177,8 @@ def test_killed_and_started_again_gives_what_an_unbroken_run_gives(tmp_path: Pat
     subprocess.run([*command, str(tmp_path / "killed")], check=True)
     assert content(tmp_path / "killed") == content(tmp_path / "unbroken")
     assert before and all((marks / name).stat().st_mtime_ns == when for name, when in before.items()), "not redone"
+
+
+def test_a_time_limit_without_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="time_limit_seconds must be above 0"):
+        Extract(time_limit_seconds=0)

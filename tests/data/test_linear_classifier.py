@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from athanor.data.held_out import area_under_curve
 from athanor.data.linear_classifier import (
+    Classifier,
     Training,
     calibrated,
     examples,
@@ -135,3 +136,9 @@ def test_calibrated_probabilities_come_true() -> None:
     louder = calibrated(classifier, 10 * held_out + 3, data.is_good)  # the scale of raw scores leaves no trace
     assert louder.slope * 10 == pytest.approx(classifier.slope, rel=1e-4)
     assert louder.shift + 3 * louder.slope == pytest.approx(classifier.shift, abs=1e-4)
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.txt").write_text("no model")
+    with pytest.raises(ValueError, match=r"model\.txt: no classifier"):
+        Classifier.load(tmp_path / "model.txt")

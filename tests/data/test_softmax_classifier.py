@@ -104,3 +104,9 @@ def test_training_twice_is_the_same_and_a_saved_model_says_the_same(tmp_path: Pa
 
 def test_softmax_does_not_overflow() -> None:
     assert softmax(np.array([[1000.0, 0.0]])).tolist() == [[1.0, math.exp(-1000)]]
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.txt").write_text("no model")
+    with pytest.raises(ValueError, match=r"model\.txt: no classifier"):
+        Softmax.load(tmp_path / "model.txt")

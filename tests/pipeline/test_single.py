@@ -125,6 +125,12 @@ def test_unfinished_work_is_not_continued_under_other_options(pages, tmp_path, c
     assert dedup(pages, tmp_path / "out", "--set", "near=null") == 0
 
 
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path, capfd):
+    (tmp_path / "c4.json.gz").write_bytes(b"")
+    assert dedup(tmp_path / "c4.json.gz", tmp_path / "out") == 2
+    assert "is a file" in capfd.readouterr().err
+
+
 def test_a_folder_without_documents_is_no_empty_corpus(tmp_path, capfd):
     (tmp_path / "empty").mkdir()
     assert dedup(tmp_path / "empty", tmp_path / "out") == 2

@@ -44,6 +44,8 @@ class Extract:
 
     def __post_init__(self) -> None:
         check_addresses(self.paths)
+        if self.time_limit_seconds is not None and self.time_limit_seconds <= 0:
+            raise ValueError(f"time_limit_seconds must be above 0, or null for none; found {self.time_limit_seconds}")
 
 
 @dataclass(frozen=True)

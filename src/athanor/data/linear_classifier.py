@@ -93,9 +93,13 @@ class Classifier:
     @staticmethod
     def load(path: Path) -> "Classifier":
         """Read a model that `save` wrote; raises ValueError for another file."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(path, "numpy") as file:
+        try:
+            opened = safe_open(path, "numpy")
+        except SafetensorError as error:
+            raise ValueError(f"{path}: no classifier that a step wrote, or a damaged one ({error})") from error
+        with opened as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
             if about.get("format") != FORMAT:
                 raise ValueError(f"{path}: expected a classifier of format {FORMAT}, found {about.get('format')}")

@@ -139,6 +139,10 @@ def _with_settings(config: Any, settings: Sequence[str]) -> Any:
 def _done(kind: Kind, config: Any, inputs: dict[str, Path], out: Path, launch: Launch | None = None) -> int:
     """Bring `out` to the finished result of one step."""
     for name, folder in inputs.items():
+        if folder.is_file():
+            raise ConfigError(
+                f"--{name}: {folder} is a file; expected a folder of documents or a result (see data read)"
+            )
         if not folder.is_dir():
             raise ConfigError(f"--{name}: no such folder: {folder}")
         if (folder / STEP).exists() and read_manifest(folder) is None:

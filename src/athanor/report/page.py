@@ -54,6 +54,7 @@ POLICIES = ("posttrain.sft", "posttrain.dpo", "posttrain.ppo")
 DETAILS: dict[str, tuple[str, str, str]] = {  # kind -> metric under a box, its style, its unit
     "crawl": ("pages", "count", "pages"),
     "data.extract": ("documents", "count", "documents"),
+    "data.read": ("documents", "count", "documents"),
     "data.filter": ("documents_out", "count", "kept"),
     "data.dedup": ("documents_out", "count", "kept"),
     "data.substrings": ("documents_out", "count", "kept"),

@@ -43,7 +43,7 @@ class Read:
     """Which commit or tag of the dataset; give one, or the same name may bring another corpus later."""
     format: Format = "auto"
     """auto: JSON lines, Parquet and text are told apart by their content, columns by their usual names. A corpus's name
-    makes its columns a must."""
+    takes its own columns alone; of these only the text is a must."""
     columns: Columns = field(default_factory=Columns)
     """Names of columns where they are not the usual ones."""
     source: str = ""

@@ -10,7 +10,7 @@ from athanor.report.numbers import manifest_link, shown
 from athanor.report.steps import Run, Step
 
 KINDS = ("crawl", "data.extract", "data.filter", "data.dedup", "data.quality", "data.mixture")
-OPTIONAL_KINDS = ("data.substrings", "data.harmful", "data.domains", "data.synth", "data.decontaminate")
+OPTIONAL_KINDS = ("data.read", "data.substrings", "data.harmful", "data.domains", "data.synth", "data.decontaminate")
 SHARDS_READ = 8  # for excerpts of removed text; the counts come from the metrics
 REASONS_SHOWN = 12
 
@@ -49,8 +49,9 @@ def _bytes_chart(steps: list[Step]) -> Any:
             if step.kind == "data.mixture" and label == "HTML":
                 continue
             if size is not None:
-                # what comes into extraction is archives, not text
-                before = _count(step, "bytes_in") if label == "text" and step.kind != "data.extract" else None
+                # what comes into extraction and reading is archives, not text
+                archives = step.kind in ("data.extract", "data.read")
+                before = _count(step, "bytes_in") if label == "text" and not archives else None
                 lost = max(0, before - size) if before is not None else 0
                 bars.append(
                     Bar(
