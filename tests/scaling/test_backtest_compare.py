@@ -125,3 +125,19 @@ def test_a_backtest_says_where_a_law_is_not_worth_its_coefficients(tmp_path: Pat
     found = json.loads((tmp_path / "out" / "backtest.json").read_text())
     beaten = [cut for cut in found["cuts"] if cut["error"] > min(cut["baselines"].values())]
     assert beaten and sum("does not beat" in text for text in found["warnings"]) == len(beaten)
+
+
+def test_lines_that_are_parallel_but_for_scatter_do_not_cross() -> None:
+    n = np.geomspace(1e6, 1e8, 12)
+    loss = 30 * n**-0.1
+    names = ["a"] * 12 + ["b"] * 12
+    twice = runs_from_arrays(np.tile(n, 2), np.tile(20 * n, 2), [*loss, *(1.1 * loss * n**1e-5)], convention="all")
+    found = compare(replace(twice, words={"architecture": names}), "a", "b", resamples=100)
+    assert found.crossing is None and not any("cross outside" in note for note in found.notes)
+
+
+def test_leaving_out_every_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.csv").write_text("parameters,tokens,loss\n1e6,2e7,5\n2e6,2e7,4\n4e6,2e7,3\n")
+    words = ["scaling", "fit", str(tmp_path / "r.csv"), "--convention", "all", "--drop-highest", "4"]
+    assert cli.main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert "leaves none of the 3 runs" in capsys.readouterr().err

@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 ASPECT = "aspect"
 ABOUT = 0.3  # in log parameters: runs of about one size
+NOWHERE = math.log(1e6)  # of compute beyond the neighbourhood of the runs, where a crossing says nothing
 FEWEST = 3  # runs on a frontier that a line needs
 
 
@@ -55,7 +56,7 @@ class Comparison:
     slope_difference: tuple[float, float]
     """Interval of the second's slope less the first's."""
     crossing: float | None
-    """FLOPs at which the lines cross; None where they are parallel."""
+    """FLOPs at which the lines cross; None where they are parallel, or all but parallel."""
     crossing_interval: tuple[float, float] | None
     crossing_share: float
     """Share of resamples whose lines cross where runs of both, or a hundredfold beyond them, lie."""
@@ -144,11 +145,13 @@ def compare(
     reach = math.log(min(low for low, _ in ranges) / 100), math.log(max(high for _, high in ranges) * 100)
     within = np.isfinite(crossings) & (crossings > reach[0]) & (crossings < reach[1])
     crossing = None if s1 == s2 else (a1 - a2) / (s1 - s2)
+    if crossing is not None and not reach[0] - NOWHERE < crossing < reach[1] + NOWHERE:
+        crossing = None  # lines that are parallel but for the scatter of the runs
     return Comparison(
         (sides[0], sides[1]),
         middle,
         _ends(d2[:, 1] - d1[:, 1], coverage),
-        None if crossing is None or not -600 < crossing < 600 else math.exp(crossing),
+        None if crossing is None else math.exp(crossing),
         _ends(np.exp(crossings[within]), coverage) if within.mean() > 0.5 else None,
         float(within.mean()),
         (math.exp((a1 - a2 + s2 * log_middle) / s1 - log_middle), _ends(np.exp(np.clip(factor, -300, 300)), coverage)),

@@ -61,6 +61,8 @@ def table_of(named: Sequence[str], inputs: Mapping[str, Path], table: Table) -> 
     else:
         raise ConfigError("give one table of runs: a CSV as --runs, or a folder with runs.csv as the input `sweep`")
     runs = read_runs(path, table)
+    if table.drop_highest >= len(runs):
+        raise ConfigError(f"--drop-highest {table.drop_highest} leaves none of the {len(runs)} runs")
     if table.drop_highest:
         kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(runs) - table.drop_highest])
         runs = replace(
