@@ -140,7 +140,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.harmful_training:Harmful",
                 "athanor.data.harmful_training:run",
                 optional_inputs=("documents", "harmful", "harmless", "model"),
-                headline=("auc", "removed_of_harmful", "removed_of_harmless"),
+                headline=("documents_out", "auc", "removed_of_harmful", "removed_of_harmless"),
             ),
             Kind(
                 "data.domains",
@@ -149,7 +149,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.data.domains:run",
                 inputs=("documents",),
                 optional_inputs=("model", "*"),
-                headline=("accuracy", "macro_f1"),
+                headline=("documents", "accuracy", "macro_f1"),
             ),
             Kind(
                 "data.mixture",
