@@ -1,13 +1,22 @@
-"""Pages of real documentation sites, each line labelled as navigation or text by the page's own HTML."""
+"""Pages crawled from real documentation sites, each line labelled as navigation or text by the page's own HTML."""
 
+import contextlib
 import glob
+import http.server
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from resiliparse.parse.html import HTMLTree
 
+from athanor.crawl.config import Site as Crawled
+from athanor.crawl.site import crawl_site
+from athanor.data.charset import decoded
 from athanor.data.html_text import html_to_text
+from athanor.data.warc import read_pages
 
 
 @dataclass(frozen=True)
@@ -56,15 +65,46 @@ class LabelledPage:
     is_navigation: list[bool]
 
 
-def labelled_pages(site: Site, num_pages: int) -> Iterator[LabelledPage]:
-    """About `num_pages` pages spread over the site, all of those whose text can be told."""
-    assert site.folder
-    files = sorted(path for path in site.folder.rglob("*.html") if path.is_file())
-    for path in files[:: max(1, len(files) // num_pages)]:
-        pieces = _pieces(path.read_text(encoding="utf-8", errors="replace"), site)
+def crawl(site: Site, num_pages: int, out: Path) -> Path:
+    """Crawl the site, served on the loopback address, breadth first from its first page; returns `out`, with WARCs."""
+    with _served(site) as address:
+        crawl_site(
+            Crawled(
+                urls=(f"{address}/index.html",),
+                scope="host",
+                max_pages=num_pages,
+                delay_seconds=0.0,
+                concurrency_per_host=4,
+            ),
+            out,
+        )
+    return out
+
+
+def labelled_pages(site: Site, warcs: Path) -> Iterator[LabelledPage]:
+    """The crawled pages whose text can be told, in the order of their addresses."""
+    for page in sorted(read_pages(warcs), key=lambda page: page.url):
+        pieces = _pieces(decoded(page.body, page.headers.get("content-type", ""))[0], site)
         lines = [(line, navigation) for text, navigation in pieces for line in text.split("\n") if line.strip()]
         if lines:
-            yield LabelledPage(str(path), [line for line, _ in lines], [navigation for _, navigation in lines])
+            yield LabelledPage(page.url, [line for line, _ in lines], [navigation for _, navigation in lines])
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def _served(site: Site) -> Iterator[str]:
+    assert site.folder
+    handler = partial(_Quiet, directory=str(site.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
 
 
 def _pieces(html: str, site: Site) -> list[tuple[str, bool]]:
