@@ -183,6 +183,8 @@ def test_scarce_text_is_read_again_by_a_larger_model() -> None:
     plenty, scarce = planned(Plan(flops=1e22)), planned(Plan(flops=1e22, unique_tokens=2e10))
     assert plenty["model"]["epochs"] == 1.0 < scarce["model"]["epochs"]
     assert scarce["model"]["loss"] > plenty["model"]["loss"]
+    assert any("text read" in told for told in planned(Plan(flops=1e22, unique_tokens=1e8))["assumed"])
+    assert not any("text read" in told for told in scarce["assumed"])
     halved = next(row for row in scarce["sensitivity"] if row["what"].startswith("0.5 x"))
     assert halved["loss"] > scarce["model"]["loss"]  # twice the tokens, and they too are read again
     both = planned(Plan(flops=1e22, unique_tokens=2e10, inference_tokens=1e11))

@@ -49,7 +49,7 @@ def sections(plan: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]
     given = plan["given"]
     low, high = model["loss_range"]
     found: list[tuple[str, list[tuple[str, ...]]]] = []
-    epochs = f", {model['epochs']:.1f} epochs" if model["epochs"] > 1 else ""
+    epochs = f", {model['epochs']:,.1f} epochs" if model["epochs"] > 1 else ""
     found.append(
         (
             "The final run",

@@ -47,6 +47,7 @@ LADDER_RULE = (
 STEP_LAW = "Li et al. 2025 (Step Law): lr = 1.79 N^-.713 D^.307, batch = .58 D^.571 tokens, N without embeddings"
 TRAINED = "tokens_per_parameter"
 LEAST_FLOPS, MOST_FLOPS = 1e12, 1e30  # of a final run; outside, a law and a shape say nothing
+MOST_EPOCHS = 40.0  # of worth: Muennighoff et al. 2023, section 1
 SHAPE_OFF = 0.1  # in log parameters, from which a shape is said to miss its size
 EXPONENT_REACH = 1000.0  # budgets over which the sensitivity turns the exponent
 
@@ -84,6 +85,11 @@ def planned(plan: Plan) -> dict[str, Any]:
     chosen, epochs = choose(plan, known.law, budget.flops)
     model = shape_for(chosen.parameters, plan.vocab_size, plan.context_length, known.convention)
     assumed = list(budget.assumed)
+    if epochs > MOST_EPOCHS:
+        assumed.append(
+            f"text read {epochs:,.0f} times; beyond about {MOST_EPOCHS:g} a reading adds next to nothing "
+            "(Muennighoff et al. 2023): more text, or a smaller budget"
+        )
     as_shaped = count_parameters(model, known.convention)
     if abs(math.log(as_shaped / chosen.parameters)) > SHAPE_OFF:
         assumed.append(
