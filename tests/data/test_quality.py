@@ -126,6 +126,14 @@ def test_an_input_of_good_documents_is_learned_from(tmp_path: Path) -> None:
     assert min(scores[f"g{i}"] for i in range(20)) > max(scores[f"b{i}"] for i in range(60))
 
 
+def test_a_page_given_as_good_is_no_bad_example_where_it_stands_among_the_documents(tmp_path: Path) -> None:
+    documents = pages(40, 40)
+    good = step_folder(tmp_path / "good", documents[:40])
+    inputs = {"documents": step_folder(tmp_path / "in", documents), "good": good}
+    metrics = quality.run(Quality(), inputs, tmp_path / "out")
+    assert metrics["examples_from"] == {"given as good": 40, "not named by a list": 40}
+
+
 def test_a_keep_rate_removes_the_worst_and_says_why(tmp_path: Path) -> None:
     inputs = {"documents": step_folder(tmp_path / "in", pages(30, 30))}
     metrics = quality.run(Quality(keep_rate=0.75, **SMALL), inputs, tmp_path / "out")

@@ -43,6 +43,8 @@ class Candidate:
     prose: float
     named: bool
     """Whether a list names it as good."""
+    page: int
+    """Hash of its address."""
 
 
 def choose(config: Quality, inputs: Mapping[str, Path], work: Path) -> list[Example]:
@@ -76,7 +78,12 @@ def _labelled(
     if good.is_listed or "good" in facts:
         named = [(candidate, "named by a list") for candidate in documents if candidate.named]
         given = [(candidate, "given as good") for candidate in facts.get("good", ())]
-        others = [(candidate, "not named by a list") for candidate in documents if not candidate.named]
+        given_pages = {candidate.page for candidate in facts.get("good", ())}  # the same page is no bad example too
+        others = [
+            (candidate, "not named by a list")
+            for candidate in documents
+            if not candidate.named and candidate.page not in given_pages
+        ]
         return named + given, bad + others
     ranked = sorted(documents, key=lambda candidate: (-candidate.prose, candidate.drawn, candidate.place))
     num_good = max(1, round(good.prose_share * len(ranked)))
@@ -103,7 +110,8 @@ def _candidates(config: Quality, name: str, folder: Path, work: Path) -> list[Ca
         by_links = named_by_links(addresses, files, good.match, work / "named.json")
         named = [by_pattern or by_link for by_pattern, by_link in zip(named, by_links, strict=True)]
     return [
-        Candidate((name, row[0], row[1]), row[2], row[3], is_named) for row, is_named in zip(rows, named, strict=True)
+        Candidate((name, row[0], row[1]), row[2], row[3], is_named, row[6])
+        for row, is_named in zip(rows, named, strict=True)
     ]
 
 
