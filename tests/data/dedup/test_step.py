@@ -225,9 +225,10 @@ def test_tiny_inputs_work(tmp_path: Path, num_documents: int) -> None:
     assert metrics["documents_out"] == num_documents
 
 
-def test_no_shards_at_all_work(tmp_path: Path) -> None:
+def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    assert step.run(Dedup(), {"documents": tmp_path / "in"}, tmp_path / "out")["documents_out"] == 0
+    with pytest.raises(ValueError, match="no document shards"):
+        step.run(Dedup(), {"documents": tmp_path / "in"}, tmp_path / "out")
 
 
 KILLED = [

@@ -208,7 +208,8 @@ def test_a_run_killed_in_any_pass_ends_with_the_same_files(
 def test_no_documents_and_short_ones_come_through(tmp_path: Path) -> None:
     assert run([], tmp_path / "none", Substrings())["documents_out"] == 0
     (tmp_path / "empty").mkdir()
-    assert substrings.run(Substrings(), {"documents": tmp_path / "empty"}, tmp_path / "out")["documents_out"] == 0
+    with pytest.raises(ValueError, match="no document shards"):
+        substrings.run(Substrings(), {"documents": tmp_path / "empty"}, tmp_path / "out")
     run(["", "short", "short"], tmp_path / "short", replace(Substrings(), min_bytes=8))
     assert kept_texts(tmp_path / "short") == ["", "short", "short"]
 
