@@ -57,7 +57,7 @@ def test_the_same_seed_gives_the_same_conversation(monkeypatch, capsys, model_fo
 
 def test_the_oldest_turns_are_dropped_and_it_is_said(capsys, loaded):
     session = Session(loaded, Chat(temperature=0.0, max_tokens=40))
-    for _ in range(6):
+    for _ in range(14):  # what the small model says off its path, and how long, differs between machines
         session.ask(QUESTION, lambda text: None)
     assert "oldest 2 messages" in capsys.readouterr().err
     tokens = encode_prompt(loaded.tokenizer, session.conversation.messages[:-1])
