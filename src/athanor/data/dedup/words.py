@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athanor.core.compiled import kernel
+from athanor.data.filters.characters import LAST_LISTED, NUM_CODE_POINTS, SCRIPTS_WITHOUT_SPACES
 
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
@@ -29,18 +30,6 @@ PLACE = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, odd
 
 SPACE, DROPPED, DIGIT, LETTER, ALONE = range(5)  # what becomes of a character
 FULL_STOP = ord(".")
-NUM_CODE_POINTS = 0x110000
-LAST_LISTED = 0x20000  # planes beyond hold rare ideographs and marks, which come in whole blocks
-# Scripts written without spaces between words: first and last code point.
-SCRIPTS_WITHOUT_SPACES = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x3400, 0x4DBF),  # ideographs
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-)
 
 
 def simple_words(text: str) -> tuple[Bytes, Offsets]:
