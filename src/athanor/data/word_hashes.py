@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athanor.core.compiled import kernel
+from athanor.data.filters.characters import LAST_LISTED, NUM_CODE_POINTS, SCRIPTS_WITHOUT_SPACES
 
 Hashes = NDArray[np.uint64]
 Places = NDArray[np.int64]
@@ -24,18 +25,7 @@ Places = NDArray[np.int64]
 PARTS, DROPPED = 0, 1  # what becomes of a character that is in no word
 ALONE = 1 << 31  # marks a character that is a word by itself
 APOSTROPHES = "'\u2018\u2019\u02bc\u00ad\u200b\u200c\u200d\u2060\ufeff"  # and what cannot be seen
-SCRIPTS_WITHOUT_SPACES = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x3400, 0x4DBF),  # ideographs
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0x20000, 0x3FFFF),
-)
-NUM_CODE_POINTS = 0x110000
-LAST_LISTED = 0x20000
+RARE_IDEOGRAPHS = (LAST_LISTED, 0x3FFFF)
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ def _folded() -> NDArray[np.uint32]:
             folded[point] = DROPPED
         elif category[0] in "LN" or category == "Mc":
             folded[point] = ord(_plain(character))
-    for first, last in SCRIPTS_WITHOUT_SPACES:
+    for first, last in (*SCRIPTS_WITHOUT_SPACES, RARE_IDEOGRAPHS):
         block = folded[first : last + 1]
         letters = np.arange(first, last + 1, dtype=np.uint32)
         wanted = (block > DROPPED) | (letters >= LAST_LISTED)
