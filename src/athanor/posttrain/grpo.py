@@ -27,15 +27,14 @@ from athanor.posttrain.flat import completion_hidden_states, log_probabilities, 
 from athanor.posttrain.kl import kl_estimate
 from athanor.posttrain.messages import batch_of, micro_batches
 from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
-from athanor.posttrain.ppo import LR_FLOOR, PROMPTS, minibatches, read_prompts, summary
+from athanor.posttrain.ppo import PROMPTS, read_prompts, summary
 from athanor.posttrain.rollout import Episode, TokenNumbers, completions, sample_episodes, scores_of, token_numbers
 from athanor.posttrain.splits import hashed
-from athanor.posttrain.updates import TrainingState, run_updates
+from athanor.posttrain.updates import TrainingState, clipped_steps, run_updates
 from athanor.tokenizer.tokenizer import Tokenizer
-from athanor.train.config import AdamW, Schedule
+from athanor.train.config import AdamW
 from athanor.train.gradients import Share, add_gradients
-from athanor.train.optim import Optimizer, clip_gradients
-from athanor.train.schedule import rate
+from athanor.train.optim import Optimizer
 
 # B episodes, P prompts, G answers to each prompt, T completion tokens padded on the right
 
@@ -117,22 +116,13 @@ def learn(
     update: int,
 ) -> dict[str, float]:
     """The clipped steps on the episodes of one update; means of their numbers."""
-    schedule = Schedule(warmup_share=config.warmup_share, decay_share=config.decay_share, floor=LR_FLOOR)
-    lr_share = rate(update, config.num_updates, schedule)
-    parameters = state.parameters
-    logged: list[dict[str, float]] = []
-    for rows in minibatches(config, len(episodes), update):
-        found = _add_gradients(config, policy, episodes, numbers, advantages_B, rows, state)
-        if config.max_policy_kl is not None and found["policy_kl"] > config.max_policy_kl:
-            for parameter in parameters:
-                parameter.grad = None
-            break
-        found["gradient_norm"] = clip_gradients(parameters, config.clip_norm)
-        for optimizer in state.optimizers.values():
-            optimizer.step(lr_share)
-        logged.append(found)
-    means = {name: fmean(row[name] for row in logged) for name in logged[0]} if logged else {}
-    return {**means, "optimizer_steps": len(logged), "learning_rate": lr_share * config.lr_peak}
+    return clipped_steps(
+        config,
+        state,
+        len(episodes),
+        update,
+        lambda rows: _add_gradients(config, policy, episodes, numbers, advantages_B, rows, state),
+    )
 
 
 def _add_gradients(

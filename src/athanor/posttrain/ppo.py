@@ -11,14 +11,13 @@ before it and its number alone, so a killed run continues to the same bytes.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +32,7 @@ from athanor.posttrain.advantages import (
     token_rewards,
     whiten,
 )
-from athanor.posttrain.config import Grpo, Ppo
+from athanor.posttrain.config import Ppo
 from athanor.posttrain.flat import completion_hidden_states, device_of, log_probabilities, padded
 from athanor.posttrain.kl import adapted_kl_coefficient, kl_estimate
 from athanor.posttrain.messages import batch_of, micro_batches, read_rows
@@ -48,18 +47,16 @@ from athanor.posttrain.rollout import (
     token_numbers,
 )
 from athanor.posttrain.splits import hashed
-from athanor.posttrain.updates import TrainingState, run_updates
+from athanor.posttrain.updates import TrainingState, clipped_steps, run_updates
 from athanor.tokenizer.chat_template import encode_prompt
 from athanor.tokenizer.tokenizer import Tokenizer
-from athanor.train.config import AdamW, Schedule
+from athanor.train.config import AdamW
 from athanor.train.gradients import Share, add_gradients
-from athanor.train.optim import Optimizer, clip_gradients
-from athanor.train.schedule import rate
+from athanor.train.optim import Optimizer
 
 # B episodes, T completion tokens padded on the right
 
 PROMPTS = "preference.jsonl"  # of the conversations: the prompts DPO's pairs are made from too
-LR_FLOOR = 0.1  # share of the peak left in the last update: with few updates none is to be wasted
 DEFAULT_HORIZON = 2000  # episodes; Ziegler et al. (2019) take 10,000 for runs of two million
 RECENT = 0.2  # share of the updates, at the end, over which the step's metrics are means
 
@@ -201,31 +198,10 @@ def learnable(
 
 def learn(config: Ppo, state: State, batch: Batch, update: int) -> dict[str, float]:
     """The clipped steps on one batch of episodes; means of their numbers."""
-    schedule = Schedule(warmup_share=config.warmup_share, decay_share=config.decay_share, floor=LR_FLOOR)
-    lr_share = rate(update, config.num_updates, schedule)
     parameters = state.parameters
-    logged: list[dict[str, float]] = []
-    for rows in minibatches(config, len(batch.episodes), update):
-        numbers = _add_gradients(config, state, batch, rows, parameters)
-        if config.max_policy_kl is not None and numbers["policy_kl"] > config.max_policy_kl:
-            for parameter in parameters:
-                parameter.grad = None
-            break
-        numbers["gradient_norm"] = clip_gradients(parameters, config.clip_norm)
-        for optimizer in state.optimizers.values():
-            optimizer.step(lr_share)
-        logged.append(numbers)
-    means = {name: fmean(numbers[name] for numbers in logged) for name in logged[0]} if logged else {}
-    return {**means, "optimizer_steps": len(logged), "learning_rate": lr_share * config.lr_peak}
-
-
-def minibatches(config: Ppo | Grpo, num_episodes: int, update: int) -> Iterator[list[int]]:
-    """Which episodes each step of an update learns from: every pass in an order of its own."""
-    size = num_episodes // config.num_minibatches
-    for epoch in range(config.num_epochs):
-        order = np.random.default_rng((config.seed, update, epoch)).permutation(num_episodes).tolist()
-        for start in range(0, num_episodes, size):
-            yield order[start : start + size]
+    return clipped_steps(
+        config, state, len(batch.episodes), update, lambda rows: _add_gradients(config, state, batch, rows, parameters)
+    )
 
 
 def _add_gradients(

@@ -4,11 +4,13 @@ An update depends on the state before it and its number alone; so a run that was
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,11 @@ from athanor.core.artifact import WORK
 from athanor.core.tracker import Tracker
 from athanor.posttrain.model_folder import checkpoint_steps
 from athanor.train import checkpoint
-from athanor.train.optim import Optimizer
+from athanor.train.config import Schedule
+from athanor.train.optim import Optimizer, clip_gradients
+from athanor.train.schedule import rate
+
+LR_FLOOR = 0.1  # share of the peak left in the last update: with few updates none is to be wasted
 
 
 class Settings(Protocol):
@@ -29,6 +35,29 @@ class Settings(Protocol):
     def num_checkpoints(self) -> int: ...
     @property
     def checkpoint_seconds(self) -> float: ...
+
+
+class Steps(Protocol):
+    """What the clipped steps of one update ask of a config."""
+
+    @property
+    def num_updates(self) -> int: ...
+    @property
+    def num_epochs(self) -> int: ...
+    @property
+    def num_minibatches(self) -> int: ...
+    @property
+    def lr_peak(self) -> float: ...
+    @property
+    def warmup_share(self) -> float: ...
+    @property
+    def decay_share(self) -> float: ...
+    @property
+    def max_policy_kl(self) -> float | None: ...
+    @property
+    def clip_norm(self) -> float | None: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass
@@ -104,3 +133,42 @@ def run_updates(
             shown.update(update + 1)
             shown.note(f"score {numbers['score']:.2f}, kl {numbers['kl']:.2f}")
     return [*kept_updates, config.num_updates]
+
+
+def clipped_steps(
+    config: Steps,
+    state: TrainingState,
+    num_episodes: int,
+    update: int,
+    add_gradients: Callable[[list[int]], dict[str, float]],
+) -> dict[str, float]:
+    """The optimizer steps of one update, minibatch after minibatch; means of their numbers.
+
+    `add_gradients(rows)` adds the gradients of these episodes and returns numbers, `policy_kl` among them, which
+    ends the update early when it exceeds `config.max_policy_kl`.
+    """
+    schedule = Schedule(warmup_share=config.warmup_share, decay_share=config.decay_share, floor=LR_FLOOR)
+    lr_share = rate(update, config.num_updates, schedule)
+    parameters = state.parameters
+    logged: list[dict[str, float]] = []
+    for rows in _minibatches(config, num_episodes, update):
+        numbers = add_gradients(rows)
+        if config.max_policy_kl is not None and numbers["policy_kl"] > config.max_policy_kl:
+            for parameter in parameters:
+                parameter.grad = None
+            break
+        numbers["gradient_norm"] = clip_gradients(parameters, config.clip_norm)
+        for optimizer in state.optimizers.values():
+            optimizer.step(lr_share)
+        logged.append(numbers)
+    means = {name: fmean(numbers[name] for numbers in logged) for name in logged[0]} if logged else {}
+    return {**means, "optimizer_steps": len(logged), "learning_rate": lr_share * config.lr_peak}
+
+
+def _minibatches(config: Steps, num_episodes: int, update: int) -> Iterator[list[int]]:
+    """Which episodes each step of an update learns from: every pass in an order of its own."""
+    size = num_episodes // config.num_minibatches
+    for epoch in range(config.num_epochs):
+        order = np.random.default_rng((config.seed, update, epoch)).permutation(num_episodes).tolist()
+        for start in range(0, num_episodes, size):
+            yield order[start : start + size]
