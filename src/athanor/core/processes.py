@@ -136,7 +136,7 @@ def _serve(pipe: Connection, task: Task, function: Callable[[Path], Any]) -> Non
     """Answer until the other end closes: None for a finished shard, else the error and its traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then ends this process
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # helper processes of the shard are ended on the way out
-    _end_with_parent()
+    end_with_parent()
     while True:
         try:
             shard, mark = pipe.recv()
@@ -162,8 +162,8 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would go on with its shard, unseen."""
+def end_with_parent() -> None:
+    """End this process soon after its parent is gone, so that the work of a killed one does not go on unseen."""
     parent = os.getppid()
 
     def watch() -> None:

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import Any
 from athanor.core import console, environment
 from athanor.core.artifact import WORK, Manifest, canonical_json, read_json, result_files, write_json, write_manifest
 from athanor.core.config import from_dict, runtime_dict
+from athanor.core.processes import end_with_parent
 from athanor.core.workers import Executor, executed_by
 from athanor.pipeline.stages import imported
 
@@ -112,18 +112,6 @@ def _begin_attempt(work: Path) -> dict[str, Any]:
     history["attempts"] += 1
     write_json(path, history)
     return history
-
-
-def end_with_parent() -> None:
-    """End this process soon after its runner is gone, so that a killed run does not go on unseen."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _now() -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from athanor.core import environment
 from athanor.core.artifact import read_manifest
+from athanor.core.processes import end_with_parent
 from athanor.pipeline import lock
-from athanor.pipeline.execute import end_with_parent, execute, report
+from athanor.pipeline.execute import execute, report
 
 
 def main() -> int:
