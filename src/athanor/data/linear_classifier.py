@@ -13,7 +13,7 @@ Everything follows from the examples and the seed.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,29 +82,16 @@ class Classifier:
 
     def save(self, path: Path) -> None:
         """Write the model to one safetensors file, whole or not at all."""
-        from safetensors.numpy import save_file
-
         numbers = np.array([self.bias, self.slope, self.shift], np.float64)
-        with atomic_path(path) as temporary:
-            tensors: dict[str, NDArray[Any]] = {"weights": self.weights, "bias_slope_shift": numbers}
-            about = json.dumps({"format": FORMAT, "max_words": self.max_words})
-            save_file(tensors, temporary, {"about": about})  # one entry: several are written in random order
+        tensors: dict[str, NDArray[Any]] = {"weights": self.weights, "bias_slope_shift": numbers}
+        write_model(path, tensors, {"format": FORMAT, "max_words": self.max_words})
 
     @staticmethod
     def load(path: Path) -> "Classifier":
         """Read a model that `save` wrote; raises ValueError for another file."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            opened = safe_open(path, "numpy")
-        except SafetensorError as error:
-            raise ValueError(f"{path}: no classifier that a step wrote, or a damaged one ({error})") from error
-        with opened as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-            if about.get("format") != FORMAT:
-                raise ValueError(f"{path}: expected a classifier of format {FORMAT}, found {about.get('format')}")
-            bias, slope, shift = (float(number) for number in file.get_tensor("bias_slope_shift"))
-            return Classifier(file.get_tensor("weights"), bias, about["max_words"], slope, shift)
+        tensors, about = read_model(path, FORMAT)
+        bias, slope, shift = (float(number) for number in tensors["bias_slope_shift"])
+        return Classifier(tensors["weights"], bias, about["max_words"], slope, shift)
 
 
 @dataclass(frozen=True)
@@ -123,6 +110,29 @@ class Examples:
         """The examples `which`, in that order."""
         parts = [self.buckets[self.ends[i] : self.ends[i + 1]] for i in which]
         return Examples(*laid_end_to_end(parts), self.is_good[which])
+
+
+def write_model(path: Path, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+    """Write a classifier to one safetensors file, whole or not at all; `about` names its format."""
+    from safetensors.numpy import save_file
+
+    with atomic_path(path) as temporary:
+        save_file(dict(tensors), temporary, {"about": json.dumps(about)})  # one entry: several come in random order
+
+
+def read_model(path: Path, expected_format: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The tensors of a classifier that `write_model` wrote, and what it is; raises ValueError for another file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        opened = safe_open(path, "numpy")
+    except SafetensorError as error:
+        raise ValueError(f"{path}: no classifier that a step wrote, or a damaged one ({error})") from error
+    with opened as file:
+        about = json.loads((file.metadata() or {}).get("about", "{}"))
+        if about.get("format") != expected_format:
+            raise ValueError(f"{path}: expected a classifier of format {expected_format}, found {about.get('format')}")
+        return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a dict
 
 
 def features(text: str, num_buckets: int, max_words: int) -> Buckets:

@@ -9,7 +9,6 @@ Probabilities are sharpened or softened by one temperature (Guo et al. 2017), fi
 scoring model has not seen.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from athanor.core.artifact import atomic_path
 from athanor.core.compiled import kernel
 from athanor.data.dedup.words import Offsets
-from athanor.data.linear_classifier import Buckets, Floats, Training, Weights, features, laid_end_to_end
+from athanor.data.linear_classifier import (
+    Buckets,
+    Floats,
+    Training,
+    Weights,
+    features,
+    laid_end_to_end,
+    read_model,
+    write_model,
+)
 
 FORMAT = "athanor.softmax_classifier.1"
 LOG_TEMPERATURES = (-4.0, 6.0)  # between which the temperature is looked for
@@ -50,33 +57,19 @@ class Softmax:
 
     def save(self, path: Path) -> None:
         """Write the model to one safetensors file, whole or not at all."""
-        from safetensors.numpy import save_file
-
         tensors: dict[str, NDArray[Any]] = {
             "weights": self.weights,
             "bias": self.bias,
             "temperature": np.array([self.temperature]),
         }
-        about = json.dumps({"format": FORMAT, "labels": list(self.labels), "max_words": self.max_words})
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, {"about": about})  # one entry: several are written in random order
+        write_model(path, tensors, {"format": FORMAT, "labels": list(self.labels), "max_words": self.max_words})
 
     @staticmethod
     def load(path: Path) -> "Softmax":
         """Read a model that `save` wrote; raises ValueError for another file."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            opened = safe_open(path, "numpy")
-        except SafetensorError as error:
-            raise ValueError(f"{path}: no classifier that a step wrote, or a damaged one ({error})") from error
-        with opened as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-            if about.get("format") != FORMAT:
-                raise ValueError(f"{path}: expected a classifier of format {FORMAT}, found {about.get('format')}")
-            weights, bias = file.get_tensor("weights"), file.get_tensor("bias")
-            temperature = float(file.get_tensor("temperature")[0])
-        return Softmax(tuple(about["labels"]), weights, bias, about["max_words"], temperature)
+        tensors, about = read_model(path, FORMAT)
+        temperature = float(tensors["temperature"][0])
+        return Softmax(tuple(about["labels"]), tensors["weights"], tensors["bias"], about["max_words"], temperature)
 
 
 @dataclass(frozen=True)
