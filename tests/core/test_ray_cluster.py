@@ -11,7 +11,9 @@ from letters import count_letters
 from athanor.core.processes import WorkerLostError
 from athanor.core.workers import Executor, executed_by, map_shards
 
-ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'athanor[ray]'")
+from .two_nodes import two_nodes
+
+pytest.importorskip("ray", reason="Ray is not installed; pip install 'athanor[ray]'")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's own warnings are not ours to mend
 
@@ -19,19 +21,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Executor]:
     """Two Ray nodes of one core each on this machine."""
-    from ray.cluster_utils import Cluster
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
-        small = {"num_cpus": 1, "object_store_memory": 80 * 1024 * 1024}
-        made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-        made.add_node(**small)
-        try:
-            yield Executor("ray", made.address)
-        finally:
-            ray.shutdown()
-            made.shutdown()
+        with two_nodes() as executor:
+            yield executor
 
 
 def make_shards(folder: Path, texts: list[str]) -> list[Path]:

@@ -11,7 +11,9 @@ from athanor.core.workers import Executor, executed_by
 from athanor.data.dedup import step, substrings
 from athanor.data.dedup.config import Dedup, RepeatedLines, SameAddress, Substrings
 
-ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'athanor[ray]'")
+from ...core.two_nodes import two_nodes
+
+pytest.importorskip("ray", reason="Ray is not installed; pip install 'athanor[ray]'")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's own warnings are not ours to mend
 
@@ -19,17 +21,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
     """Two Ray nodes of one core each on this machine."""
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    small = {"num_cpus": 1, "object_store_memory": 80 * 1024 * 1024}
-    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    made.add_node(**small)
-    try:
-        yield Executor("ray", made.address)
-    finally:
-        ray.shutdown()
-        made.shutdown()
+    with two_nodes() as executor:
+        yield executor
 
 
 def write_pages(folder: Path) -> None:

@@ -16,7 +16,9 @@ from athanor.data.config import Extract, Filter
 from athanor.data.dedup import step as dedup
 from athanor.data.dedup.config import Dedup
 
-ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'athanor[ray]'")
+from ...core.two_nodes import two_nodes
+
+pytest.importorskip("ray", reason="Ray is not installed; pip install 'athanor[ray]'")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's own warnings are not ours to mend
 
@@ -24,19 +26,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
     """Two Ray nodes of one core each on this machine, whose workers can import deadly.py."""
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    small = {"num_cpus": 1, "object_store_memory": 80 * 1024 * 1024}
-    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    made.add_node(**small)
     try:
-        yield Executor("ray", made.address)
+        with two_nodes() as executor:
+            yield executor
     finally:
-        ray.shutdown()
-        made.shutdown()
         sys.modules.pop("deadly", None)
 
 
