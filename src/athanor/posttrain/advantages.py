@@ -9,7 +9,7 @@ over the tokens of the completions only: padding never counts.
 import torch
 from torch import Tensor
 
-from athanor.posttrain.config import GroupBaseline
+from athanor.posttrain.config.grpo import GroupBaseline
 
 # B episodes, P prompts, G answers to each prompt, T tokens of a completion padded on the right
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from athanor.core.artifact import WORK, read_json, write_json
 from athanor.model.transformer import Transformer
-from athanor.posttrain.config import LOSSES_WITHOUT_REFERENCE, Dpo
+from athanor.posttrain.config.dpo import LOSSES_WITHOUT_REFERENCE, Dpo
 from athanor.posttrain.flat import device_of, pair_log_probabilities
 from athanor.posttrain.losses import dpo_loss
 from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs

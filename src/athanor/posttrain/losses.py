@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from athanor.posttrain.advantages import masked_mean
-from athanor.posttrain.config import (
+from athanor.posttrain.config.dpo import (
     LOSSES_WITH_LABEL_SMOOTHING,
     LOSSES_WITH_LENGTHS,
     SIMPO_MARGIN,
-    LossMean,
     PreferenceLoss,
 )
+from athanor.posttrain.config.grpo import LossMean
 from athanor.posttrain.kl import kl_estimate
 
 # P pairs, B episodes, T tokens of a completion

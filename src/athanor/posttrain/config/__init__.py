@@ -1,0 +1,26 @@
+"""Configs of the post-training steps, one file for each; none imports torch."""
+
+from athanor.posttrain.config.compare import Compare
+from athanor.posttrain.config.conversations import Conversations, ShowMask
+from athanor.posttrain.config.dpo import Dpo
+from athanor.posttrain.config.grpo import Grpo
+from athanor.posttrain.config.instructions import Instructions
+from athanor.posttrain.config.ppo import Ppo
+from athanor.posttrain.config.preferences import Preferences
+from athanor.posttrain.config.reward_model import RewardModel
+from athanor.posttrain.config.sft import Sft
+from athanor.posttrain.config.training import Training
+
+__all__ = [
+    "Compare",
+    "Conversations",
+    "Dpo",
+    "Grpo",
+    "Instructions",
+    "Ppo",
+    "Preferences",
+    "RewardModel",
+    "Sft",
+    "ShowMask",
+    "Training",
+]
