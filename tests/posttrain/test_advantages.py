@@ -70,6 +70,26 @@ def test_whitening_ignores_padding_and_can_keep_the_mean():
     assert close(adv.whiten(values, mask, shift_mean=False), [[1.0, 2.0, 3.0, 0.0]], 1e-6)
 
 
+def test_every_way_of_whitening_is_what_its_name_says():
+    values = torch.tensor([[1.0, 3.0, 0.0], [5.0, 0.0, 0.0]], dtype=torch.float64)
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    biased = (8 / 3) ** 0.5  # mean 3 of 1, 3, 5
+    assert close(adv.whiten(values, mask, variance="biased"), [[-2 / biased, 0, 0], [2 / biased, 0, 0]], 1e-7)
+    mean, deviation = 1.5, float(values.std(correction=0))
+    over_all = [[(v - mean) / deviation for v in row] for row in values.tolist()]
+    assert close(adv.whiten(values, mask, over="all", variance="biased"), over_all, 1e-7)
+    flat = torch.full((1, 3), 2.0, dtype=torch.float64) + torch.tensor([0.0, 1e-9, -1e-9], dtype=torch.float64)
+    everything = torch.ones(1, 3, dtype=torch.bool)
+    for floor, by in (("variance", (1e-18 + 1e-8) ** 0.5), ("least", 1e-4), ("deviation", 1e-9 + 1e-8)):
+        assert close(adv.whiten(flat, everything, floor=floor), [[0.0, 1e-9 / by, -1e-9 / by]], 1e-7)
+
+
+def test_the_score_lands_where_the_convention_says():
+    lengths = torch.tensor([3, 1])
+    assert adv.score_positions(lengths, 3, "last_token").tolist() == [2, 0]
+    assert adv.score_positions(lengths, 3, "after_last").tolist() == [2, 1]
+
+
 def test_one_value_alone_whitens_to_zero_and_none_is_an_error():
     value = torch.tensor([[4.0]])
     assert adv.whiten(value, torch.tensor([[True]])).item() == 0.0

@@ -35,6 +35,17 @@ def test_k1_and_k3_average_to_the_exact_kl():
     assert (kl_estimate(log_p, log_q, "k3") >= 0).all()
 
 
+def test_other_estimators_are_what_their_names_say():
+    policy, reference = torch.tensor([-1.0, -2.0, -30.0]), torch.tensor([-1.5, -1.0, -1.0])
+    assert kl_estimate(policy, reference, "abs").tolist() == pytest.approx([0.5, 1.0, 29.0])
+    assert kl_estimate(policy, reference, "k1", at_least_zero=True).tolist() == pytest.approx([0.5, 0.0, 0.0])
+    bounded = kl_estimate(policy, reference, "low_var_kl").tolist()
+    assert bounded[:2] == pytest.approx(kl_estimate(policy, reference, "k3")[:2].tolist())
+    assert bounded[2] == 10.0
+    with pytest.raises(ValueError, match="no estimate from sampled tokens"):
+        kl_estimate(policy, reference, "full")
+
+
 def test_controller_equals_alpaca_farm_step_by_step(ppo):
     (data,) = ppo["adaptive_kl"].values()
     coefficient = data["init"]

@@ -152,6 +152,57 @@ def test_ppo_losses_and_gradients_equal_trl(oracles, case):
     assert outside.item() == pytest.approx(expected["vf_clipfrac"], abs=1e-6)
 
 
+def test_every_mean_of_a_batch_is_what_its_name_says():
+    values, mask = torch.tensor([[1.0, 1.0, 1.0, 1.0], [6.0, 9.0, 9.0, 9.0]]), torch.ones(2, 4, dtype=torch.bool)
+    mask[1, 1:] = False
+    expected = {"token": 10 / 5, "sequence": 3.5, "sequence_sum": 5.0, "constant": 10 / 8, "padded": 37 / 8}
+    assert {name: losses.named_mean(values, mask, name).item() for name in expected} == pytest.approx(expected)
+
+
+def test_clips_bound_the_ratio_on_both_sides_and_what_a_bad_token_costs():
+    new = torch.tensor([[0.0, 0.0, 0.0]])
+    old = torch.tensor([[-0.5, 0.5, -2.0]])  # ratios 1.65, 0.61, 7.39
+    advantages = torch.tensor([[1.0, -1.0, -1.0]])
+    found = losses.token_policy_losses(new, old, advantages, 0.2, clip_high=0.3, dual_clip=3.0)
+    assert found[0].tolist() == pytest.approx([-1.3, 0.8, 3.0])
+    assert losses.token_policy_losses(new, old, advantages, 0.2)[0].tolist() == pytest.approx([-1.2, 0.8, math.exp(2)])
+
+
+def test_a_value_without_a_bound_costs_its_squared_error():
+    new, old, returns = torch.tensor([[3.0]]), torch.tensor([[0.0]]), torch.tensor([[4.0]])
+    mask = torch.tensor([[True]])
+    assert losses.value_loss(new, old, returns, mask, None).item() == pytest.approx(0.5)
+    assert losses.value_loss(new, old, returns, mask, 1.0).item() == pytest.approx(4.5)
+
+
+def test_margins_and_smoothing_move_the_reward_loss_as_computed_by_hand():
+    chosen, rejected = torch.tensor([2.0, 0.0]), torch.tensor([1.0, 1.0])
+    margins = torch.tensor([0.5, 0.0])
+    wins = [math.log1p(math.exp(-0.5)), math.log1p(math.exp(1.0))]
+    losing = [math.log1p(math.exp(0.5)), math.log1p(math.exp(-1.0))]
+    found = losses.bradley_terry_loss(chosen, rejected, margins_P=margins)
+    assert found.item() == pytest.approx(sum(wins) / 2)
+    found = losses.bradley_terry_loss(chosen, rejected, 0.1, margins_P=margins, label_smoothing=0.2)
+    assert found.item() == pytest.approx((0.8 * sum(wins) + 0.2 * sum(losing) + 0.1 * (9 + 1)) / 2)
+
+
+@pytest.mark.parametrize(("model", "strength"), [("rao_kupper", 1.7), ("davidson", 0.6)])
+def test_ties_have_the_published_probabilities_which_add_up_to_one(model, strength):
+    chosen, rejected = torch.tensor([0.7], dtype=torch.float64), torch.tensor([0.2], dtype=torch.float64)
+    p, q = math.exp(0.7), math.exp(0.2)
+    if model == "rao_kupper":
+        win, lose = p / (p + strength * q), q / (q + strength * p)
+        tie = p * q * (strength**2 - 1) / ((p + strength * q) * (q + strength * p))
+    else:
+        total = p + q + strength * math.sqrt(p * q)
+        win, lose, tie = p / total, q / total, strength * math.sqrt(p * q) / total
+    assert win + lose + tie == pytest.approx(1.0)
+    yes, no = torch.tensor([True]), torch.tensor([False])
+    assert losses.tie_loss(chosen, rejected, no, model, strength).item() == pytest.approx(-math.log(win))
+    assert losses.tie_loss(rejected, chosen, no, model, strength).item() == pytest.approx(-math.log(lose))
+    assert losses.tie_loss(chosen, rejected, yes, model, strength).item() == pytest.approx(-math.log(tie))
+
+
 def test_padding_has_no_gradient_and_no_weight():
     new = torch.tensor([[-1.0, -2.0, 50.0]], requires_grad=True)
     old, advantages = torch.tensor([[-1.1, -1.9, 0.0]]), torch.tensor([[1.0, -1.0, 7.0]])

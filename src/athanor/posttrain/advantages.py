@@ -2,19 +2,33 @@
 
 In: the score of each episode, KL per token, values per token. Out: rewards, advantages and returns.
 Generalised advantage estimation after Schulman et al. (2016); the reward of an answer is its score at one
-position plus a KL penalty at every token (Ziegler et al. 2019; Ouyang et al. 2022). Statistics are taken
-over the tokens of the completions only: padding never counts.
+position plus a KL penalty at every token (Ziegler et al. 2019; Ouyang et al. 2022). Statistics are taken over the
+tokens of the completions only, unless a convention by name counts padding (`config/conventions.py`).
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from athanor.posttrain.config.conventions import WhitenFloor
 from athanor.posttrain.config.grpo import GroupBaseline
 
 # B episodes, P prompts, G answers to each prompt, T tokens of a completion padded on the right
 
 VARIANCE_FLOOR = 1e-8
 DEVIATION_FLOOR = 1e-4
+
+
+def score_positions(lengths_B: Tensor, width: int, place: Literal["last_token", "after_last"]) -> Tensor:
+    """Where in a row of `width` each answer's score goes: its last token, or the place after it where one is left.
+
+    >>> score_positions(torch.tensor([3, 1]), 3, "after_last").tolist()
+    [2, 1]
+    """
+    if place == "last_token":
+        return lengths_B - 1
+    return torch.where(lengths_B < width, lengths_B, lengths_B - 1)
 
 
 def token_rewards(scores_B: Tensor, score_positions_B: Tensor, kl_BT: Tensor, kl_coefficient: float) -> Tensor:
@@ -68,17 +82,35 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0.0).sum() / count
 
 
-def masked_variance(values: Tensor, mask: Tensor) -> Tensor:
-    """Unbiased variance of the values under the mask; 0 for a single value."""
+def masked_variance(values: Tensor, mask: Tensor, unbiased: bool = True) -> Tensor:
+    """Variance of the values under the mask; 0 for a single value."""
     deviations = torch.where(mask, values - masked_mean(values, mask), 0.0)
-    return deviations.square().sum() / (mask.sum() - 1).clamp(min=1)
+    return deviations.square().sum() / (mask.sum() - int(unbiased)).clamp(min=1)
 
 
-def whiten(values: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
-    """`values` scaled to unit variance under the mask and 0 outside it; the mean goes to 0 if `shift_mean`."""
-    mean = masked_mean(values, mask)
-    scaled = (values - mean) * torch.rsqrt(masked_variance(values, mask) + VARIANCE_FLOOR)
-    return torch.where(mask, scaled if shift_mean else scaled + mean, 0.0)
+def whiten(
+    values: Tensor,
+    mask: Tensor,
+    shift_mean: bool = True,
+    *,
+    over: Literal["tokens", "all"] = "tokens",
+    variance: Literal["unbiased", "biased"] = "unbiased",
+    floor: WhitenFloor = "variance",
+) -> Tensor:
+    """`values` scaled to unit variance under the mask and 0 outside it; the mean goes to 0 if `shift_mean`.
+
+    `over` "all" takes every position, padding too, and leaves padding as it comes out (alpaca_farm). The floor of 1e-8
+    is added to the variance (TRL, verl), to the deviation (alpaca_farm), or is the least variance (OpenRLHF).
+    """
+    counted = torch.ones_like(mask) if over == "all" else mask
+    mean = masked_mean(values, counted)
+    spread = masked_variance(values, counted, variance == "unbiased")
+    if floor == "deviation":
+        scaled = (values - mean) / (spread.sqrt() + VARIANCE_FLOOR)
+    else:
+        spread = spread + VARIANCE_FLOOR if floor == "variance" else spread.clamp(min=VARIANCE_FLOOR)
+        scaled = (values - mean) * torch.rsqrt(spread)
+    return torch.where(counted, scaled if shift_mean else scaled + mean, 0.0)
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:

@@ -7,34 +7,83 @@ cDPO, Mitchell (2023); robust DPO, Chowdhury et al. (2024); IPO, Azar et al. (20
 ORPO, Hong et al. (2024), equations 6 and 7; PPO, Schulman et al. (2017).
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from athanor.posttrain.advantages import masked_mean
+from athanor.posttrain.config.conventions import KLEstimator, LossMean
 from athanor.posttrain.config.dpo import (
     LOSSES_WITH_LABEL_SMOOTHING,
     LOSSES_WITH_LENGTHS,
     SIMPO_MARGIN,
     PreferenceLoss,
 )
-from athanor.posttrain.config.grpo import LossMean
+from athanor.posttrain.config.reward_model import TieModel
 from athanor.posttrain.kl import kl_estimate
 
 # P pairs, B episodes, T tokens of a completion
 
 
-def bradley_terry_loss(chosen_P: Tensor, rejected_P: Tensor, centering: float = 0.0) -> Tensor:
-    """Mean of -log sigmoid(chosen - rejected); `centering` pulls the sum of each pair's two scores to 0."""
-    loss = -functional.logsigmoid(chosen_P - rejected_P).mean()
+def bradley_terry_loss(
+    chosen_P: Tensor,
+    rejected_P: Tensor,
+    centering: float = 0.0,
+    *,
+    margins_P: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Mean of -log sigmoid(chosen - rejected - margin); `centering` pulls the sum of each pair's two scores to 0.
+
+    `margins_P` is by how much the chosen answer should lead (Touvron et al. 2023, section 3.2.2); `label_smoothing`
+    the share of pairs believed to be the wrong way round. Centring after Eisenstein et al. (2023), section 2.
+    """
+    lead_P = chosen_P - rejected_P if margins_P is None else chosen_P - rejected_P - margins_P
+    losses_P = -(1.0 - label_smoothing) * functional.logsigmoid(lead_P)
+    if label_smoothing:
+        losses_P = losses_P - label_smoothing * functional.logsigmoid(-lead_P)
     if centering:
-        loss = loss + centering * (chosen_P + rejected_P).square().mean()
-    return loss
+        losses_P = losses_P + centering * (chosen_P + rejected_P).square()
+    return losses_P.mean()
+
+
+def tie_loss(
+    chosen_P: Tensor, rejected_P: Tensor, tied_P: Tensor, model: TieModel, strength: float, centering: float = 0.0
+) -> Tensor:
+    """Mean of -log probability where some pairs (`tied_P` true) were judged equal.
+
+    rao_kupper (1967): a win needs the log-strengths to differ by a threshold, log theta; P(win) is
+    sigmoid(d - log theta), d the difference of scores, and P(tie) what wins of either side leave. davidson (1970):
+    P(tie) is nu times the geometric mean of the strengths, over the sum of all three. `strength` is theta (above 1) or
+    nu (above 0).
+    """
+    d_P = chosen_P - rejected_P
+    if model == "rao_kupper":
+        threshold = math.log(strength)
+        win_P = functional.logsigmoid(d_P - threshold)
+        # 1 - sigmoid(d - t) - sigmoid(-d - t) = sigmoid(t - d) sigmoid(t + d) (1 - e^(-2t))
+        tie_P = functional.logsigmoid(threshold - d_P) + functional.logsigmoid(threshold + d_P)
+        tie_P = tie_P + math.log(-math.expm1(-2.0 * threshold))
+    else:
+        half_P = 0.5 * d_P
+        total_P = torch.logsumexp(torch.stack([half_P, -half_P, torch.full_like(d_P, math.log(strength))]), 0)
+        win_P, tie_P = half_P - total_P, math.log(strength) - total_P
+    losses_P = -torch.where(tied_P, tie_P, win_P)
+    if centering:
+        losses_P = losses_P + centering * (chosen_P + rejected_P).square()
+    return losses_P.mean()
 
 
 def binary_loss(chosen_P: Tensor, rejected_P: Tensor) -> Tensor:
     """Mean cross-entropy of the scores as log-odds that an answer is a chosen one."""
     return -torch.cat([functional.logsigmoid(chosen_P), functional.logsigmoid(-rejected_P)]).mean()
+
+
+def label_loss(scores_B: Tensor, good_B: Tensor) -> Tensor:
+    """Mean cross-entropy of the scores of single answers as log-odds that they are good."""
+    return functional.binary_cross_entropy_with_logits(scores_B, good_B.to(scores_B.dtype))
 
 
 def dpo_loss(
@@ -83,11 +132,54 @@ def _log_odds(log_probability: Tensor) -> Tensor:
     return log_probability - torch.log(-torch.expm1(log_probability))
 
 
-def policy_loss(new_BT: Tensor, old_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, clip: float) -> Tensor:
-    """PPO's clipped surrogate, mean over tokens, from log-probabilities now (`new`) and at sampling (`old`)."""
-    ratio_BT = torch.exp(torch.where(mask_BT, new_BT - old_BT, 0.0))
-    plain_BT, clipped_BT = -advantages_BT * ratio_BT, -advantages_BT * ratio_BT.clamp(1.0 - clip, 1.0 + clip)
-    return masked_mean(torch.maximum(plain_BT, clipped_BT), mask_BT)
+def policy_loss(
+    new_BT: Tensor,
+    old_BT: Tensor,
+    advantages_BT: Tensor,
+    mask_BT: Tensor,
+    clip: float,
+    *,
+    clip_high: float | None = None,
+    dual_clip: float | None = None,
+    mean: LossMean = "token",
+) -> Tensor:
+    """PPO's clipped surrogate, the mean that is named, from log-probabilities now (`new`) and at sampling (`old`)."""
+    losses_BT = token_policy_losses(
+        torch.where(mask_BT, new_BT, 0.0), torch.where(mask_BT, old_BT, 0.0), advantages_BT, clip, clip_high, dual_clip
+    )
+    return named_mean(losses_BT, mask_BT, mean)
+
+
+def token_policy_losses(
+    new_BT: Tensor,
+    old_BT: Tensor,
+    advantages_BT: Tensor,
+    clip: float,
+    clip_high: float | None = None,
+    dual_clip: float | None = None,
+) -> Tensor:
+    """The clipped surrogate of every token.
+
+    The ratio earns nothing more above 1 + `clip_high` (null: as `clip`; Yu et al. 2025, clip-higher) and below
+    1 - `clip`. `dual_clip` above 1 bounds what a bad token that became likelier can cost (Ye et al. 2020, equation 5).
+    """
+    ratio_BT = torch.exp(new_BT - old_BT)
+    bounded_BT = ratio_BT.clamp(1.0 - clip, 1.0 + (clip if clip_high is None else clip_high))
+    losses_BT = torch.maximum(-advantages_BT * ratio_BT, -advantages_BT * bounded_BT)
+    if dual_clip is None:
+        return losses_BT
+    return torch.where(advantages_BT < 0, torch.minimum(losses_BT, -advantages_BT * dual_clip), losses_BT)
+
+
+def named_mean(values_BT: Tensor, mask_BT: Tensor, mean: LossMean) -> Tensor:
+    """One number of the values of a whole batch: the mean that `token_weights` describes."""
+    if mean == "token":
+        return masked_mean(values_BT, mask_BT)
+    if mean == "padded":
+        return values_BT.mean()
+    kept_BT = torch.where(mask_BT, values_BT, 0.0)
+    weights_BT = token_weights(mask_BT.sum(1), mask_BT, mean, len(mask_BT), int(mask_BT.sum()), mask_BT.shape[1])
+    return (kept_BT * weights_BT).sum()
 
 
 def group_policy_loss(
@@ -99,8 +191,9 @@ def group_policy_loss(
     clip: float,
     clip_high: float,
     kl_coefficient: float,
+    kl_estimator: KLEstimator = "k3",
 ) -> Tensor:
-    """GRPO's loss of every token [B, T]: the clipped surrogate plus the k3 estimate of KL to the reference.
+    """GRPO's loss of every token [B, T]: the clipped surrogate plus an estimate of the KL to the reference (k3).
 
     Shao et al. (2024), equation 3; `clip_high` bounds the ratio above (Yu et al. 2025, clip-higher).
     """
@@ -109,7 +202,7 @@ def group_policy_loss(
     surrogate_BT = torch.minimum(ratio_BT * advantages_B[:, None], bounded_BT * advantages_B[:, None])
     if not kl_coefficient:
         return -surrogate_BT
-    return kl_coefficient * kl_estimate(new_BT, reference_BT, "k3") - surrogate_BT
+    return kl_coefficient * kl_estimate(new_BT, reference_BT, kl_estimator) - surrogate_BT
 
 
 def token_weights(
@@ -118,34 +211,63 @@ def token_weights(
     """Weights [B, T] that make a batch's loss a mean, for a part of it.
 
     token: every token of the batch counts the same (`num_tokens` in all); sequence: every one of the `num_episodes`
-    answers does, whatever its length (GRPO as published); constant: tokens are divided by the `longest` an answer can
-    be (Liu et al. 2025), so that long wrong answers are not favoured.
+    answers does, whatever its length (GRPO as published); sequence_sum: the sum over an answer does; constant: tokens
+    are divided by the `longest` an answer can be (Liu et al. 2025), so that long wrong answers are not favoured;
+    padded: the same, where the loss of padding, which has no gradient, is counted too.
     """
     if mean == "token":
         return mask_BT / num_tokens
     if mean == "sequence":
         return mask_BT / (lengths_B[:, None] * num_episodes)
+    if mean == "sequence_sum":
+        return mask_BT / num_episodes
     return mask_BT / (num_episodes * longest)
 
 
-def value_loss(new_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor, clip: float) -> Tensor:
+def value_loss(
+    new_BT: Tensor,
+    old_BT: Tensor,
+    returns_BT: Tensor,
+    mask_BT: Tensor,
+    clip: float | None,
+    mean: LossMean = "token",
+) -> Tensor:
     """Half the squared error of the values, where a value more than `clip` from its old one earns nothing more."""
+    return named_mean(token_value_losses(new_BT, old_BT, returns_BT, clip), mask_BT, mean)
+
+
+def token_value_losses(new_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, clip: float | None) -> Tensor:
+    """Half the squared error of every value; `clip` null: without a bound."""
+    plain_BT = (new_BT - returns_BT).square()
+    if clip is None:
+        return 0.5 * plain_BT
     clipped_BT = old_BT + (new_BT - old_BT).clamp(-clip, clip)
-    worse_BT = torch.maximum((new_BT - returns_BT).square(), (clipped_BT - returns_BT).square())
-    return 0.5 * masked_mean(worse_BT, mask_BT)
+    return 0.5 * torch.maximum(plain_BT, (clipped_BT - returns_BT).square())
 
 
 @torch.no_grad()
-def clip_fraction(new_BT: Tensor, old_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, clip: float) -> Tensor:
+def clip_fraction(
+    new_BT: Tensor,
+    old_BT: Tensor,
+    advantages_BT: Tensor,
+    mask_BT: Tensor,
+    clip: float,
+    clip_high: float | None = None,
+    mean: LossMean = "token",
+) -> Tensor:
     """Share of tokens whose gradient the clipping of the policy's ratio removed."""
     ratio_BT = torch.exp(new_BT - old_BT)
-    plain_BT, clipped_BT = -advantages_BT * ratio_BT, -advantages_BT * ratio_BT.clamp(1.0 - clip, 1.0 + clip)
-    return masked_mean((clipped_BT > plain_BT).to(new_BT.dtype), mask_BT)
+    bounded_BT = ratio_BT.clamp(1.0 - clip, 1.0 + (clip if clip_high is None else clip_high))
+    return named_mean((-advantages_BT * bounded_BT > -advantages_BT * ratio_BT).to(new_BT.dtype), mask_BT, mean)
 
 
 @torch.no_grad()
-def value_clip_fraction(new_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor, clip: float) -> Tensor:
+def value_clip_fraction(
+    new_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor, clip: float | None, mean: LossMean = "token"
+) -> Tensor:
     """Share of tokens whose value moved further than `clip` against its return."""
+    if clip is None:
+        return torch.zeros((), dtype=new_BT.dtype, device=new_BT.device)
     clipped_BT = old_BT + (new_BT - old_BT).clamp(-clip, clip)
     outside_BT = (clipped_BT - returns_BT).square() > (new_BT - returns_BT).square()
-    return masked_mean(outside_BT.to(new_BT.dtype), mask_BT)
+    return named_mean(outside_BT.to(new_BT.dtype), mask_BT, mean)

@@ -5,6 +5,8 @@ from typing import Literal
 
 from athanor.posttrain.config.training import Training
 
+TieModel = Literal["rao_kupper", "davidson"]
+
 
 @dataclass(frozen=True)
 class RewardModel(Training):
