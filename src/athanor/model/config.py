@@ -28,6 +28,35 @@ class MuP:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Experts:
+    """A mixture of experts in place of every feed-forward layer: each token is computed by the few that suit it."""
+
+    num_experts: int = 8
+    """Experts in a layer."""
+    experts_per_token: int = 2
+    """Experts that compute a token."""
+    d_ff: int = 256
+    """Width inside an expert; the shape's own d_ff is not used."""
+    renormalize: bool = True
+    """Scale the weights of the chosen experts to add up to one; always so in Mixtral."""
+    balance_loss: float = 0.01
+    """Weight of the loss that spreads tokens evenly over the experts."""
+    z_loss: float = 0.001
+    """Weight of the loss that keeps the router's scores small."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.experts_per_token <= self.num_experts:
+            raise ValueError(
+                f"experts_per_token is {self.experts_per_token}; it must be between 1 and "
+                f"num_experts ({self.num_experts})"
+            )
+        if self.d_ff < 1:
+            raise ValueError(f"d_ff of an expert is {self.d_ff}; it must be at least 1")
+        if min(self.balance_loss, self.z_loss) < 0:
+            raise ValueError(f"weights of losses start at 0, found {self.balance_loss} and {self.z_loss}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """Depth, widths and kinds of layers of a Transformer."""
 
@@ -55,6 +84,8 @@ class Shape:
     """Use the token embedding as output layer as well."""
     mup: MuP | None = field(default=None, metadata={"added": None})
     """Scale rates and outputs with the width, so that rates found on a narrow model hold; none: as they are."""
+    experts: Experts | None = field(default=None, metadata={"added": None})
+    """Mixture of experts: exported as Qwen3-MoE, or Mixtral without qk_norm; none: one feed-forward layer for all."""
 
     def __post_init__(self) -> None:
         sizes = {
@@ -68,6 +99,8 @@ class Shape:
             raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
         if self.head_width % 2:
             raise ValueError(f"head_width {self.head_width} is odd; rotary positions turn pairs, choose an even width")
+        if self.experts is not None and self.mup is not None:
+            raise ValueError("muP says nothing about routers; leave either mup or experts out")
 
 
 @dataclass(frozen=True, kw_only=True)

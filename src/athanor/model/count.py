@@ -6,7 +6,9 @@ here says which one it is.
     all             every weight, tied ones once
     non_embedding   without the token embedding, and without the output layer (Kaplan et al. 2020)
     matmul          weights that take part in a matrix product per token: all matrices and the output
-                    layer, tied or not; no embedding look-up, no gains, no biases
+                    layer, tied or not; no embedding look-up, no gains, no biases; of the experts of a
+                    mixture, those that a token meets ("active")
+    matmul_total    the same with all experts; equal to matmul where there are none
 
     six_n           6 x matmul parameters: the rule of thumb "6ND" for training
     with_attention  the same plus the products of attention, which grow with the length of the sequence;
@@ -17,7 +19,7 @@ from typing import Literal
 
 from athanor.model.config import LstmConfig, ModelConfig
 
-ParameterConvention = Literal["all", "non_embedding", "matmul"]
+ParameterConvention = Literal["all", "non_embedding", "matmul", "matmul_total"]
 FlopsConvention = Literal["six_n", "with_attention"]
 
 
@@ -29,8 +31,8 @@ def count_parameters(config: ModelConfig | LstmConfig, convention: ParameterConv
     [260, 180, 200]
     """
     table = config.vocab_size * config.d_model
-    matrices = config.num_layers * _block_matrices(config)
-    if convention == "matmul":
+    matrices = config.num_layers * _block_matrices(config, active=convention == "matmul")
+    if convention in ("matmul", "matmul_total"):
         return matrices + table
     body = matrices + config.num_layers * _block_vectors(config) + config.d_model
     if convention == "non_embedding":
@@ -55,12 +57,18 @@ def flops_per_token(
     return linear + 12.0 * config.num_layers * config.num_heads * config.head_width * length
 
 
-def _block_matrices(config: ModelConfig | LstmConfig) -> int:
+def _block_matrices(config: ModelConfig | LstmConfig, active: bool) -> int:
+    """Matrices of a block; with `active` only those experts that compute a token."""
     if isinstance(config, LstmConfig):
         return 8 * config.d_model**2  # four gates, each from the input and from the state
     heads = config.num_heads * config.head_width
     kv = config.num_kv_heads * config.head_width
-    return config.d_model * (2 * heads + 2 * kv) + 3 * config.d_model * config.d_ff
+    attention = config.d_model * (2 * heads + 2 * kv)
+    if config.experts is None:
+        return attention + 3 * config.d_model * config.d_ff
+    router = config.d_model * config.experts.num_experts
+    num_experts = config.experts.experts_per_token if active else config.experts.num_experts
+    return attention + router + num_experts * 3 * config.d_model * config.experts.d_ff
 
 
 def _block_vectors(config: ModelConfig | LstmConfig) -> int:

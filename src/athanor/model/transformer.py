@@ -9,7 +9,8 @@ and keys (Henry et al. 2020), RMSNorm, SwiGLU (Shazeer 2020), both added to the 
 No biases, no dropout. Parameters keep their own type; `compute_dtype` is the type of the matrix
 products, to which weights are cast as they are used, so that float32 weights train in bfloat16
 products with float32 gradients and no second copy.
-Left out: mixture of experts, rope scaling, sliding windows.
+The feed-forward layer may be a mixture of experts, see `moe.py`.
+Left out: rope scaling, sliding windows.
 """
 
 # B batch, T positions, D model width, H query heads, G key-value heads, K head width, V vocabulary
@@ -24,6 +25,7 @@ from athanor.model.attention import Layout
 from athanor.model.config import ModelConfig, width_ratio
 from athanor.model.language_model import LanguageModel
 from athanor.model.layers import Embedding, Linear, RMSNorm
+from athanor.model.moe import MixtureOfExperts, Routing
 
 EMBEDDING_STD = 0.02
 HEAD_STD = 0.02
@@ -46,12 +48,19 @@ class Block(nn.Module):
         self.query_scale = query_scale(config)
         self.attention_out = Linear(width_all_heads, config.d_model)
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
-        self.gate_up = Linear(config.d_model, config.d_ff, config.d_ff)
-        self.down = Linear(config.d_ff, config.d_model)
+        self.mixture = None if config.experts is None else MixtureOfExperts(config)
+        if self.mixture is None:
+            self.gate_up = Linear(config.d_model, config.d_ff, config.d_ff)
+            self.down = Linear(config.d_ff, config.d_model)
 
-    def forward(self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout, routing: Routing | None = None
+    ) -> Tensor:
         x_BTD = x_BTD + self._attention(self.attention_norm(x_BTD), cos_BTK, sin_BTK, layout)
-        gate, up = self.gate_up(self.feed_forward_norm(x_BTD)).chunk(2, dim=-1)
+        normed_BTD = self.feed_forward_norm(x_BTD)
+        if self.mixture is not None:
+            return x_BTD + cast(Tensor, self.mixture(normed_BTD, routing))
+        gate, up = self.gate_up(normed_BTD).chunk(2, dim=-1)
         return x_BTD + cast(Tensor, self.down(F.silu(gate) * up))
 
     def _attention(self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout) -> Tensor:
@@ -82,12 +91,15 @@ class Transformer(LanguageModel):
         if not self.embedding.weight.is_meta:
             initialize(self, seed)
 
-    def forward(self, tokens_BT: Tensor, layout: Layout) -> Tensor:
-        """The hidden states [B, T, D] after the final norm, in `compute_dtype`."""
+    def forward(self, tokens_BT: Tensor, layout: Layout, routing: Routing | None = None) -> Tensor:
+        """The hidden states [B, T, D] after the final norm, in `compute_dtype`.
+
+        What the routers of a mixture of experts choose is added to `routing`, where one is given.
+        """
         cos_BTK, sin_BTK = rotary_angles(layout.positions_BT, self.config, self.compute_dtype)
         x_BTD = self.embedding(tokens_BT).to(self.compute_dtype)
         for block in self.blocks:
-            x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout)
+            x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout, routing)
         x_BTD = cast(Tensor, self.final_norm(x_BTD))
         return x_BTD if self.config.mup is None else x_BTD * width_ratio(self.config)
 
@@ -136,5 +148,5 @@ def initialize(model: Transformer, seed: int) -> None:
         elif name == "head.weight":
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * HEAD_STD)
         else:
-            std = 1 / math.sqrt(parameter.shape[1])
+            std = 1 / math.sqrt(parameter.shape[-1])
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)

@@ -1,11 +1,11 @@
 """AdamW and Muon behind one small object, with rates by role of a parameter and a state that is named tensors.
 
-Roles: the token embedding, the output layer (also a reward model's score), gains (vectors), and matrices
-inside the blocks. Muon takes only the matrices: it replaces their momentum by the nearest orthogonal
+Roles: the token embedding, the output layer (also a reward model's score), routers of experts, gains (vectors),
+and matrices inside the blocks. Muon takes only the matrices: it replaces their momentum by the nearest orthogonal
 matrix, found with Newton-Schulz iterations in products alone (Jordan et al. 2024; coefficients from
-there). Embedding and output layer are tables of vectors rather than maps between spaces, and stay with
-AdamW (Large et al. 2024). A matrix that stacks several maps (query, key, value; gate, up) is made
-orthogonal map by map.
+there). Embedding, output layer and router are tables of vectors rather than maps between spaces, and stay
+with AdamW (Large et al. 2024). A matrix that stacks several maps (query, key, value; gate, up) is made
+orthogonal map by map; so does one that stacks experts [E, rows, columns].
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from athanor.train.config import AdamW, Muon
 
-Role = Literal["embedding", "head", "gain", "matrix"]
+Role = Literal["embedding", "head", "router", "gain", "matrix"]
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # Newton-Schulz polynomial: Jordan et al. 2024
 
@@ -76,6 +76,8 @@ def role_of(name: str, parameter: Tensor) -> Role:
         return "embedding"
     if name.endswith(("head.weight", "score.weight")):
         return "head"
+    if name.endswith("router.weight"):
+        return "router"
     return "gain" if parameter.ndim < 2 else "matrix"
 
 
@@ -106,6 +108,7 @@ def _adamw_groups(config: AdamW, matrix_rate: float) -> list[tuple[Role, float, 
     return [
         ("embedding", config.embedding_lr_peak or config.lr_peak, 0.0),
         ("head", config.head_lr_peak or config.lr_peak, 0.0),
+        ("router", config.lr_peak, 0.0),
         ("gain", config.lr_peak, 0.0),
         ("matrix", config.lr_peak * matrix_rate, config.weight_decay / matrix_rate),
     ]
@@ -124,7 +127,7 @@ class _MuonSteps:
         self.config, self.dtype = config, dtype
         self.parameters = dict(parameters)
         self.momenta = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
-        self._parts = {name: parts.get(name, (len(p),)) for name, p in self.parameters.items()}
+        self._parts = {name: parts.get(name, (p.shape[-2],)) for name, p in self.parameters.items()}
         self._stepped = False
 
     @torch.no_grad()
@@ -141,11 +144,11 @@ class _MuonSteps:
                 parameter.mul_(1 - rate * config.lr_peak * config.weight_decay)
             sizes = list(self._parts[name])
             for weight_part, direction_part in zip(
-                torch.split(parameter, sizes), torch.split(direction, sizes), strict=True
+                torch.split(parameter, sizes, dim=-2), torch.split(direction, sizes, dim=-2), strict=True
             ):
                 by_shape.setdefault(weight_part.shape, []).append((weight_part, direction_part))
         for shape, pairs in by_shape.items():
-            scale = max(1.0, shape[0] / shape[1]) ** 0.5
+            scale = max(1.0, shape[-2] / shape[-1]) ** 0.5
             directions = torch.stack([direction for _, direction in pairs]).to(self.dtype)
             updates = orthogonalize(directions, config.newton_schulz_steps).float()
             for (weight_part, _), update in zip(pairs, updates, strict=True):

@@ -26,6 +26,7 @@ from athanor.model.config import LstmConfig, ModelConfig
 from athanor.model.count import count_parameters, flops_per_token
 from athanor.model.language_model import LanguageModel
 from athanor.model.lstm import Lstm
+from athanor.model.moe import Routing
 from athanor.model.transformer import Transformer
 from athanor.tokenizer.token_shards import TokenDataset
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -165,9 +166,15 @@ def _parts(
     device = model.embedding.weight.device
 
     def share_of(row: Tensor, weight: Tensor) -> Share:
-        hidden = model(row[:, :-1], causal(len(row), row.shape[1] - 1, device))
+        layout = causal(len(row), row.shape[1] - 1, device)
+        routing = Routing.of(model.config)
+        hidden = model(row[:, :-1], layout) if routing is None else model(row[:, :-1], layout, routing)
         loss = cross_entropy(hidden.flatten(0, 1), model.head_weight, row[:, 1:].flatten(), weight)
-        return Share(loss, num_tokens=weight.numel())
+        if routing is None:
+            return Share(loss, num_tokens=weight.numel())
+        rows_share = len(row) / batches.batch_size
+        numbers = {"cross_entropy": float(loss.detach()), **routing.numbers(rows_share)}
+        return Share(loss + rows_share * routing.loss(), num_tokens=weight.numel(), numbers=numbers)
 
     def parts(step: int) -> Iterator[Part]:
         rows, weights = (torch.from_numpy(part[world.rank :: world.size]) for part in batches.batch(step))
