@@ -77,7 +77,7 @@ def answer(
 
     room = model.config.context_length - 1
     prompts = [encode_prompt(tokenizer, question(row))[-room:] for row in rows]
-    stops = [tokenizer.end_of_turn_id, tokenizer.eos_id]
+    stops = tokenizer.stop_ids
     answers = []
     for made in generate(model, prompts, Sampling(temperature=temperature), max_new_tokens, stops, seed):
         ended = made.finish_reason == "stop"

@@ -128,4 +128,4 @@ def complete(
 
 def end_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """The tokens that end a completion: end of document and end of turn."""
-    return frozenset({tokenizer.eos_id, tokenizer.end_of_turn_id})
+    return frozenset(tokenizer.stop_ids)

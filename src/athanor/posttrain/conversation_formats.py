@@ -30,6 +30,9 @@ ROLES = {
 """What formats call a role -> what it is called here."""
 
 
+NO_ANSWER = "no assistant turn"
+
+
 class BadRow(ValueError):
     """A row that is no conversation to learn from; the text is the reason, the same for rows of one kind."""
 
@@ -77,7 +80,7 @@ def checked(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     turns = [message["role"] for message in found]
     spoken = turns[1:] if turns[:1] == ["system"] else turns
     if not spoken or "assistant" not in spoken:
-        raise BadRow("no assistant turn")
+        raise BadRow(NO_ANSWER)
     if any(role != ("user", "assistant")[i % 2] for i, role in enumerate(spoken)):
         raise BadRow("roles do not take turns: system (once, first), then user and assistant")
     if spoken[-1] != "assistant":

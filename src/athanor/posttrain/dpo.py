@@ -23,6 +23,8 @@ from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
 from athanor.posttrain.model_folder import checkpoint_steps, load_policy, save_policy
 from athanor.posttrain.reward_model import wilson_interval
 from athanor.train.gradients import Part, Share
+from athanor.train.lora import add_adapters
+from athanor.train.noise import seeded
 from athanor.train.trainer import fit
 
 
@@ -41,12 +43,20 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     )
     settings = config.fit(len(train))
     kept_steps = checkpoint_steps(settings.num_steps, config.num_checkpoints)
+    if config.lora is not None:
+        add_adapters(model, config.lora, config.seed)
 
     def parts(step: int) -> Iterator[Part]:
         batch = batch_of(step, len(train), config.batch_size, config.seed)
         sizes = [train[i].num_tokens for i in batch]
-        for part in micro_batches(batch, sizes, config.micro_batch_tokens):
-            yield partial(_share, model, [train[i] for i in part], reference_P2[part], config, len(batch))
+        yield from seeded(
+            (
+                partial(_share, model, [train[i] for i in part], reference_P2[part], config, len(batch))
+                for part in micro_batches(batch, sizes, config.micro_batch_tokens)
+            ),
+            config.seed,
+            step,
+        )
 
     def after_step(done: int) -> dict[str, float]:
         if done in kept_steps:

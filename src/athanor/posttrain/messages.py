@@ -6,6 +6,7 @@ rendered messages, never from a search in text. Sequences longer than the model'
 counted, because a cut answer would teach to stop in mid-sentence.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from athanor.core.artifact import read_jsonl
-from athanor.tokenizer.chat_template import encode_conversation
+from athanor.posttrain.conversation_formats import NO_ANSWER, messages_of
+from athanor.tokenizer.chat_template import LossOn, encode_conversation
 from athanor.tokenizer.tokenizer import Tokenizer
 
 T = TypeVar("T")
+TOO_LONG, ALL_MASKED = "longer than the model's context", "every label is masked: the assistant says nothing"
 Message = dict[str, str]
 
 
@@ -50,11 +53,24 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Conversations that training does not see."""
+    """Rows that training does not see, each with its number and the reason."""
 
-    too_long: int
-    nothing_to_learn: int
-    """Rows whose every label is masked: without anything that the assistant says."""
+    rows: list[dict[str, Any]]
+
+    @property
+    def too_long(self) -> int:
+        """Conversations longer than the model's context."""
+        return sum(row["reason"] == TOO_LONG for row in self.rows)
+
+    @property
+    def nothing_to_learn(self) -> int:
+        """Rows whose every label is masked: without anything that the assistant says."""
+        return sum(row["reason"] == ALL_MASKED for row in self.rows)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many rows for each reason, the most frequent first."""
+        return dict(Counter(row["reason"] for row in self.rows).most_common())
 
 
 def read_rows(path: Path, key: str) -> list[dict[str, Any]]:
@@ -66,20 +82,35 @@ def read_rows(path: Path, key: str) -> list[dict[str, Any]]:
     return rows
 
 
-def read_conversations(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[Conversation], LeftOut]:
-    """The conversations of a file, and how many were left out because they are too long or say nothing."""
+def read_conversations(
+    path: Path, tokenizer: Tokenizer, context_length: int, loss_on: LossOn = "completions"
+) -> tuple[list[Conversation], LeftOut]:
+    """The conversations of a file in any of the field's formats, and the rows left out with their reasons.
+
+    A row is left out where it is no conversation (roles out of turn, an empty turn), the chat template refuses it, the
+    assistant says nothing, or it is longer than the context: a cut answer would teach to stop in mid-sentence.
+    """
     found: list[Conversation] = []
-    too_long = nothing_to_learn = 0
-    for row in read_rows(path, "messages"):
-        encoded = encode_conversation(tokenizer, row["messages"])
-        conversation = Conversation(encoded.tokens, encoded.loss_mask)
-        if not conversation.num_completion_tokens:
-            nothing_to_learn += 1
-        elif len(encoded.tokens) > context_length:
-            too_long += 1
+    left_out: list[dict[str, Any]] = []
+    for number, row in enumerate(read_jsonl(path), start=1):
+        reason = ""
+        tokens: int | None = None
+        try:
+            encoded = encode_conversation(tokenizer, messages_of(row), loss_on)
+        except ValueError as problem:
+            reason = ALL_MASKED if str(problem) == NO_ANSWER else str(problem)
         else:
-            found.append(conversation)
-    return found, LeftOut(too_long, nothing_to_learn)
+            tokens = len(encoded.tokens)
+            conversation = Conversation(encoded.tokens, encoded.loss_mask)
+            if not conversation.num_completion_tokens:
+                reason = ALL_MASKED
+            elif tokens > context_length:
+                reason = TOO_LONG
+            else:
+                found.append(conversation)
+        if reason:
+            left_out.append({"file": path.name, "row": number, "reason": reason, "tokens": tokens})
+    return found, LeftOut(left_out)
 
 
 def read_pairs(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[Pair], list[dict[str, Any]], int]:

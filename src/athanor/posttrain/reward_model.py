@@ -25,6 +25,8 @@ from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
 from athanor.posttrain.model_folder import load_policy, save_reward_model
 from athanor.posttrain.preferences import length_rule
 from athanor.train.gradients import Part, Share
+from athanor.train.lora import add_adapters
+from athanor.train.noise import seeded
 from athanor.train.trainer import fit
 
 NORMAL_95 = 1.959963984540054
@@ -59,6 +61,8 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
     if not train or not held_out:
         raise ValueError(f"{path}: {len(train)} pairs to learn from and {len(held_out)} held out; both need one")
     scorer = Scorer(trunk, config.seed)
+    if config.lora is not None:
+        add_adapters(trunk, config.lora, config.seed)
     settings = config.fit(len(train))
 
     def share_of(part: Sequence[Pair], batch_size: int) -> Share:
@@ -69,8 +73,8 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
 
     def parts(step: int) -> Iterator[Part]:
         batch = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
-        for part in micro_batches(batch, [pair.num_tokens for pair in batch], config.micro_batch_tokens):
-            yield partial(share_of, part, len(batch))
+        micro = micro_batches(batch, [pair.num_tokens for pair in batch], config.micro_batch_tokens)
+        yield from seeded((partial(share_of, part, len(batch)) for part in micro), config.seed, step)
 
     fitted = fit(scorer, parts, settings, out, label=f"reward model ({config.split})")
     trunk.compute_dtype = torch.float32

@@ -3,7 +3,8 @@
 In: a base model and conversations. Out: a model folder, the held-out loss over the steps, and answers to
 held-out prompts before and after. The loss is the mean over all completion tokens of a batch (answers and
 their ends of turn), however the batch is cut into forward passes; prompts cost nothing. Conversations lie
-end to end and none sees another. A batch with nothing to learn is an error, never a loss of 0.
+end to end and none sees another. A batch with nothing to learn is an error, never a loss of 0. Rows that cannot be
+learned from are left out, counted, and listed in skipped.jsonl with the reason.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,41 +16,47 @@ import torch
 from torch import Tensor
 
 from athanor.core.artifact import WORK, read_json, read_jsonl, write_json, write_jsonl
-from athanor.core.console import say
+from athanor.core.console import say, warn
 from athanor.evaluation.answers import answer, documented_answer, question, spread
 from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Sft
 from athanor.posttrain.flat import hidden_states
-from athanor.posttrain.messages import Conversation, batch_of, micro_batches, read_conversations
+from athanor.posttrain.messages import Conversation, LeftOut, batch_of, micro_batches, read_conversations
 from athanor.posttrain.model_folder import load_policy, save_policy
 from athanor.posttrain.show_mask import shown
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.gradients import Part, Share
+from athanor.train.lora import add_adapters
 from athanor.train.loss import cross_entropy
+from athanor.train.noise import add_embedding_noise, lengths_are, seeded
 from athanor.train.trainer import fit
 
 
 def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Fine-tune the model of `inputs["model"]` on `sft.jsonl`; held-out numbers come from `test.jsonl`."""
-    model, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
+    model, tokenizer = load_policy(inputs["model"], config.precision, config.threads, config.chat_template)
     data = inputs["conversations"]
     context_length = model.config.context_length
-    train, left_out = read_conversations(data / "sft.jsonl", tokenizer, context_length)
+    train, left_out = read_conversations(data / "sft.jsonl", tokenizer, context_length, config.loss_on)
+    held_out, test_left_out = read_conversations(data / "test.jsonl", tokenizer, context_length, config.loss_on)
+    write_jsonl(out / "skipped.jsonl", [*left_out.rows, *test_left_out.rows])
     if not train:
-        raise ValueError(
-            f"{data / 'sft.jsonl'}: no conversation to learn from: {left_out.too_long} are longer than "
-            f"{context_length} tokens, in {left_out.nothing_to_learn} the assistant says nothing (every label masked)"
-        )
+        raise ValueError(f"{data / 'sft.jsonl'}: no conversation to learn from ({_told(left_out)})")
+    if left_out.rows:
+        warn(f"sft: {len(left_out.rows)} rows left out, see skipped.jsonl ({_told(left_out)})")
     for row in train[: config.show_mask]:
         say(shown(tokenizer, row.tokens, row.loss_mask, color=False))
-    held_out, _ = read_conversations(data / "test.jsonl", tokenizer, context_length)
     held_out = spread(held_out, config.num_held_out)
     before = _before(config, model, tokenizer, data, held_out, out / WORK / "before.json")
     settings = config.fit(len(train))
+    if config.neftune_alpha is not None:
+        add_embedding_noise(model.embedding, config.neftune_alpha)
+    if config.lora is not None:
+        add_adapters(model, config.lora, config.seed)
 
     def parts(step: int) -> Iterator[Part]:
         rows = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
-        return sft_parts(model, rows, config.micro_batch_tokens)
+        return seeded(sft_parts(model, rows, config.micro_batch_tokens), config.seed, step)
 
     def after_step(done: int) -> dict[str, float]:
         if not held_out or (done % config.evaluate_every and done != settings.num_steps):
@@ -60,12 +67,14 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     model.compute_dtype = torch.float32
     after = _answers(config, model, tokenizer, data)
     write_jsonl(out / "samples.jsonl", _samples(config, data, before["answers"], after, settings.num_steps))
-    save_policy(model, inputs["model"], out)
+    save_policy(model, inputs["model"], out, tokenizer)
     final_loss = held_out_loss(model, held_out, config.micro_batch_tokens) if held_out else None
     return {
         "conversations": len(train),
         "conversations_too_long": left_out.too_long,
         "conversations_all_masked": left_out.nothing_to_learn,
+        "left_out": left_out.reasons,
+        "parameters_trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "steps": settings.num_steps,
         "epochs": round(settings.num_steps * config.batch_size / len(train), 3),
         "tokens": fitted.num_tokens,
@@ -104,6 +113,7 @@ def held_out_loss(model: Transformer, rows: Sequence[Conversation], micro_batch_
 
 def _summed_loss(model: Transformer, rows: Sequence[Conversation]) -> Tensor:
     """Negative log-probability of the completion tokens of `rows`, added up."""
+    lengths_are([len(row.tokens) for row in rows])
     hidden_ND = hidden_states(model, [row.tokens for row in rows])
     places, targets, start = [], [], 0
     for row in rows:
@@ -116,6 +126,11 @@ def _summed_loss(model: Transformer, rows: Sequence[Conversation]) -> Tensor:
     return cross_entropy(
         hidden_ND[torch.tensor(places, device=device)], model.head_weight, torch.tensor(targets, device=device), weights
     )
+
+
+def _told(left_out: LeftOut) -> str:
+    """The reasons in a line, the most frequent first."""
+    return "; ".join(f"{count}: {reason}" for reason, count in list(left_out.reasons.items())[:3]) or "it has no rows"
 
 
 def _before(

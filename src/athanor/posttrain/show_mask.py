@@ -24,6 +24,8 @@ _LEARNED, _READ = "#10300f on #bfe6b8", "dim"
 def main(options: ShowMask) -> None:
     """Show the first conversations with their loss masks."""
     tokenizer = load_tokenizer(options.tokenizer)
+    if options.chat_template != "model":
+        tokenizer = tokenizer.with_chat_template(options.chat_template)
     path = options.conversations / "sft.jsonl" if options.conversations.is_dir() else options.conversations
     if not path.is_file():
         raise ValueError(f"{path}: no such file of conversations")

@@ -118,7 +118,10 @@ def _add_routes(app: FastAPI, loaded: LoadedModel, worker: Worker, options: Serv
     @app.post("/v1/chat/completions", response_model=None)
     async def chat(body: ChatRequest, http: HttpRequest) -> Response:
         _check_model(body.model, loaded.name)
-        prompt = encode_prompt(loaded.tokenizer, [message.plain() for message in body.messages])
+        try:
+            prompt = encode_prompt(loaded.tokenizer, [message.plain() for message in body.messages])
+        except ValueError as error:  # the model's own template may refuse what others take
+            raise ApiError(400, str(error), param="messages") from error
         _check_context(prompt, context_length, "messages")
         new_tokens = body.new_tokens() or options.max_tokens
         requests = _requests(body, [prompt], new_tokens, stop_ids, body.top_logprobs or 0)

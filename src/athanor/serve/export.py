@@ -21,9 +21,10 @@ from athanor.serve.config import Export
 from athanor.serve.find import find_model, model_name
 from athanor.serve.loaded import load_model
 from athanor.tokenizer.tokenizer import Tokenizer
+from athanor.train.model_folder import copy_tokenizer
 
 CARD = "README.md"
-COPIED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+COPIED = ("config.json", "model.safetensors")
 MADE_BY_US = "Made by athanor."  # in the card; only such a folder is ever replaced
 ARCHITECTURES = ("LlamaForCausalLM", "Qwen3ForCausalLM")
 
@@ -52,6 +53,7 @@ def export(source: Path, destination: Path, *, name: str | None = None, overwrit
     try:
         for file in COPIED:
             shutil.copyfile(source / file, temporary / file)
+        copy_tokenizer(source, temporary)
         write_json(temporary / "generation_config.json", _generation_config(source, loaded.tokenizer))
         num_parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
         write_text(temporary / CARD, model_card(name, config, num_parameters, lineage(source)))
@@ -99,8 +101,8 @@ def _generation_config(source: Path, tokenizer: Tokenizer) -> dict[str, Any]:
     """The folder's own settings, or at least where generation begins and ends."""
     path = source / "generation_config.json"
     found: dict[str, Any] = read_json(path) if path.exists() else {}
-    ends = [tokenizer.end_of_turn_id, tokenizer.eos_id]
-    return {"bos_token_id": tokenizer.bos_id, "eos_token_id": ends, **found}
+    begins = {} if tokenizer.bos_token not in tokenizer.special_tokens else {"bos_token_id": tokenizer.bos_id}
+    return {**begins, "eos_token_id": tokenizer.stop_ids, **found}
 
 
 def lineage(source: Path) -> list[Manifest]:

@@ -6,7 +6,8 @@ A Python string can hold lone surrogates, which UTF-8 cannot; each becomes U+FFF
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 
 from athanor.core.artifact import read_json, write_json
 from athanor.tokenizer.bpe_encode import Encoder
-from athanor.tokenizer.chat_template import CHAT_TEMPLATE, END_OF_TURN, ROLE_TOKENS
+from athanor.tokenizer.chat_jinja import JinjaTemplate
+from athanor.tokenizer.chat_named import CHAT_TEMPLATE, TEMPLATES, TemplateName
+from athanor.tokenizer.chat_named import SPECIAL_TOKENS as TOKENS_OF_TEMPLATES
+from athanor.tokenizer.chat_template import END_OF_TURN, ROLE_TOKENS
 from athanor.tokenizer.gpt2_files import read_gpt2_files
 from athanor.tokenizer.machine import with_slack
 from athanor.tokenizer.tokenizer_json import read_tokenizer_json, write_tokenizer_json
@@ -31,9 +35,17 @@ _BATCH_BYTES = 1 << 22  # documents are encoded in batches of about this size, w
 class Tokenizer:
     """A vocabulary with its encoder. One tokenizer may be used by many threads."""
 
-    def __init__(self, vocabulary: Vocabulary, bos_token: str = BEGIN_OF_TEXT, eos_token: str = END_OF_TEXT) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        bos_token: str = BEGIN_OF_TEXT,
+        eos_token: str = END_OF_TEXT,
+        chat_template: str | None = None,
+    ) -> None:
+        """`chat_template` is Jinja; none: the package's own where the vocabulary has its tokens."""
         self.vocabulary = vocabulary
         self.bos_token, self.eos_token = bos_token, eos_token
+        self._chat_source = chat_template
         self._encoder = Encoder(vocabulary.merges, vocabulary.ids, vocabulary.split)
 
     @classmethod
@@ -44,7 +56,8 @@ class Tokenizer:
             config_path = folder / "tokenizer_config.json"
             config = read_json(config_path) if config_path.exists() else {}
             bos, eos = (_token_text(config.get(key)) for key in ("bos_token", "eos_token"))
-            return cls(read_tokenizer_json(folder / "tokenizer.json"), bos or BEGIN_OF_TEXT, eos or END_OF_TEXT)
+            vocabulary = read_tokenizer_json(folder / "tokenizer.json")
+            return cls(vocabulary, bos or BEGIN_OF_TEXT, eos or END_OF_TEXT, read_chat_template(folder))
         if (folder / "encoder.json").exists() and (folder / "vocab.bpe").exists():
             vocabulary = read_gpt2_files(folder / "encoder.json", folder / "vocab.bpe")
             return cls(vocabulary, "<|endoftext|>", "<|endoftext|>")
@@ -62,8 +75,8 @@ class Tokenizer:
         for key, token in (("bos_token", self.bos_token), ("eos_token", self.eos_token)):
             if token in self.special_tokens:
                 config[key] = token
-        if all(token in self.special_tokens for token in SPECIAL_TOKENS):
-            config["chat_template"] = CHAT_TEMPLATE
+        if self.has_chat_template:
+            config["chat_template"] = self.chat_template
         write_json(folder / "tokenizer_config.json", config)
 
     @property
@@ -93,8 +106,60 @@ class Tokenizer:
 
     @property
     def end_of_turn_id(self) -> int:
-        """The token after a message."""
+        """The token after a message of the assistant."""
+        if self.jinja_template is not None:
+            return self.jinja_template.end_of_turn_id(self)
         return self.special_id(END_OF_TURN)
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """The tokens after which nothing is to be generated: end of text, end of turn, as far as there are any."""
+        found = [self.special_tokens[self.eos_token]] if self.eos_token in self.special_tokens else []
+        ends = [self.end_of_turn_id] if self.has_chat_template else []
+        return [*found, *(token for token in ends if token not in found)]
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether conversations can be written."""
+        return self._chat_source is not None or self._has(SPECIAL_TOKENS)
+
+    @property
+    def chat_template(self) -> str:
+        """The chat template as Jinja; raises ValueError where there is none."""
+        template = self.jinja_template
+        return CHAT_TEMPLATE if template is None else template.source
+
+    @cached_property
+    def jinja_template(self) -> JinjaTemplate | None:
+        """The chat template, None for the package's own, which needs no Jinja.
+
+        Raises ValueError where there is none, or where it does not fit the vocabulary.
+        """
+        if not self.has_chat_template:
+            raise ValueError(
+                "this tokenizer has no chat template; choose one by name when fine-tuning: "
+                f"chat_template: {', '.join(TEMPLATES)}"
+            )
+        if self._chat_source in (None, CHAT_TEMPLATE) and self._has(SPECIAL_TOKENS):
+            return None
+        variables = {"bos_token": self.bos_token, "eos_token": self.eos_token}
+        present = {name: token for name, token in variables.items() if token in self.special_tokens}
+        # a template may read thinking out of a content, so these stay what they are
+        spelled = [token for token in self.special_tokens if token not in ("<think>", "</think>")]
+        return JinjaTemplate(self._chat_source or CHAT_TEMPLATE, present, spelled).checked(self)
+
+    def with_chat_template(self, name: TemplateName) -> "Tokenizer":
+        """The same tokenizer with a chat template by name, and with its special tokens where they are missing."""
+        missing = [token for token in TOKENS_OF_TEMPLATES[name] if token not in self.special_tokens]
+        first = self.vocab_size
+        added = {token: first + i for i, token in enumerate(missing)}
+        vocabulary = replace(self.vocabulary, special_tokens=self.special_tokens | added)
+        source = None if name == "athanor" else TEMPLATES[name]
+        bos = BEGIN_OF_TEXT if name == "athanor" else self.bos_token
+        return Tokenizer(vocabulary, bos, self.eos_token, source)
+
+    def _has(self, tokens: Iterable[str]) -> bool:
+        return all(token in self.special_tokens for token in tokens)
 
     def special_id(self, token: str) -> int:
         """The id of a special token; raises ValueError where the vocabulary has none of that name."""
@@ -113,12 +178,15 @@ class Tokenizer:
     def encode_with_special(self, text: str) -> list[int]:
         """The ids of `text` with every special token in it as its one id. For text that you trust."""
         ids: list[int] = []
-        for i, part in enumerate(self._special_pattern.split(text)):
-            if i % 2:
-                ids.append(self.special_tokens[part])
-            elif part:
-                ids += self.encode(part)
+        for part, special in self.parts(text):
+            ids += self.encode(part) if special is None else [special]
         return ids
+
+    def parts(self, text: str) -> Iterator[tuple[str, int | None]]:
+        """`text` cut at its special tokens, each part with its id where it is one."""
+        for i, part in enumerate(self._special_pattern.split(text)):
+            if part:
+                yield part, self.special_tokens[part] if i % 2 else None
 
     def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
         """The ids of each text; as `encode`, much faster for many."""
@@ -175,6 +243,21 @@ def utf8(text: str) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode("utf-8")
+
+
+def read_chat_template(folder: Path) -> str | None:
+    """The Jinja of a Hugging Face folder: chat_template.jinja, or the entry of tokenizer_config.json."""
+    path = folder / "chat_template.jinja"
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    found = read_json(path).get("chat_template") if path.exists() else None
+    if isinstance(found, list):  # several under names: for tools, for documents
+        by_name = {entry.get("name"): entry.get("template") for entry in found if isinstance(entry, dict)}
+        found = by_name.get("default")
+    if found is not None and not isinstance(found, str):
+        raise ValueError(f"{path}: chat_template is {type(found).__name__}, expected Jinja as text")
+    return found
 
 
 def _token_text(value: object) -> str | None:

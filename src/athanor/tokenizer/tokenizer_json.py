@@ -33,18 +33,7 @@ def write_tokenizer_json(path: Path, vocabulary: Vocabulary) -> None:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {
-                "id": token_id,
-                "content": token,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for token, token_id in special
-        ],
+        "added_tokens": [added_token(token, token_id) for token, token_id in special],
         "normalizer": None,
         "pre_tokenizer": {
             "type": "Sequence",
@@ -74,6 +63,19 @@ def write_tokenizer_json(path: Path, vocabulary: Vocabulary) -> None:
         },
     }
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def added_token(token: str, token_id: int) -> dict[str, Any]:
+    """A special token as the file lists it."""
+    return {
+        "id": token_id,
+        "content": token,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
 
 
 def read_tokenizer_json(path: Path) -> Vocabulary:

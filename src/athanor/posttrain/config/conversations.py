@@ -52,3 +52,5 @@ class ShowMask:
     """Conversations to show."""
     loss_on: Literal["completions", "last_completion", "all"] = "completions"
     """What the loss is taken on."""
+    chat_template: Literal["model", "athanor", "chatml", "llama3", "qwen"] = "model"
+    """How conversations are written: as the tokenizer's own template does, or by a name."""

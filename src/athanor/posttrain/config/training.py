@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from athanor.train.config import AdamW, Fit, Schedule
+from athanor.train.lora_config import Lora
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -32,6 +33,8 @@ class Training:
     """Largest allowed norm of the gradient; none: any."""
     precision: Precision = "auto"
     """Type of the matrix products; auto: bfloat16 where the processor multiplies it natively."""
+    lora: Lora | None = field(default=None, metadata={"added": None})
+    """Train low-rank adapters in place of the weights and merge them at the end; null: train the weights."""
     seed: int = 0
     """Of the order of the rows and whatever else is drawn."""
     checkpoint_seconds: float = field(default=20.0, metadata={"runtime": True})
