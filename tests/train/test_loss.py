@@ -76,3 +76,39 @@ def test_evaluation_without_gradients_gives_the_same_number() -> None:
     with torch.no_grad():
         quiet = loss.cross_entropy(hidden, head, targets)
     torch.testing.assert_close(quiet, loss.cross_entropy(hidden, head, targets).detach(), rtol=0, atol=0)
+
+
+def test_the_z_loss_equals_the_plain_one() -> None:
+    hidden, head, targets = inputs()
+    weights = torch.rand(101, generator=torch.Generator().manual_seed(2))
+    logits = hidden @ head.T
+    z = (logits.logsumexp(-1).square() * weights).sum()
+    plain = (F.cross_entropy(logits, targets, reduction="none") * weights).sum() + 0.01 * z
+    ours, logged = loss.cross_entropy_and_z(hidden, head, targets, weights, z_loss=0.01)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(logged, z.detach())
+    for mine, expected in zip(
+        torch.autograd.grad(ours, [hidden, head]), torch.autograd.grad(plain, [hidden, head]), strict=True
+    ):
+        torch.testing.assert_close(mine, expected)
+
+
+def test_no_tensor_is_as_large_as_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tensor that an operation gives is seen: the largest holds 32 positions, not 4,096, of the vocabulary."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    largest = 0
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
+            nonlocal largest
+            found = function(*arguments, **(keywords or {}))
+            largest = max(
+                largest, *(t.numel() for t in torch.utils._pytree.tree_leaves(found) if torch.is_tensor(t)), 0
+            )
+            return found
+
+    hidden, head = torch.randn(4096, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
+    with Sizes():
+        loss.cross_entropy(hidden, head, torch.zeros(4096, dtype=torch.long)).backward()
+    assert largest <= hidden.numel() < 4096 * 50

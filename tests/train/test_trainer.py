@@ -108,16 +108,90 @@ def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(weight, weights_of(at_once)[name], atol=2e-4, rtol=1e-3, msg=name)
 
 
-def test_a_diverged_loss_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    model = Transformer(CONFIG)
+def parts_with_nan(model: Transformer, bad: set[int], killed_at: int | None = None):
+    good = parts_of(model, killed_at=killed_at)
 
     def parts(step: int) -> Iterator[Part]:
-        yield lambda: Share(model.embedding.weight.sum() * (float("nan") if step == 2 else 1.0), num_tokens=1)
+        for part in good(step):
+            yield (lambda: Share(model.embedding.weight.sum() * float("nan"), num_tokens=1)) if step in bad else part
 
-    with pytest.raises(ValueError, match=r"step 3: the loss is nan; .*Lower the learning rate"):
-        fit(model, parts, SETTINGS, tmp_path)
+    return parts
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(tmp_path: Path) -> None:
+    """Weights after steps 0, 1 and 3 of which 2 was bad, equal those of a run whose rate was zero there."""
+    model = Transformer(CONFIG)
+    fitted = fit(model, parts_with_nan(model, {2, 3, 7}), SETTINGS, tmp_path)
+    assert list(fitted.skipped) == [3, 4, 8]
+    rows = read_metrics(tmp_path)
+    assert [row["step"] for row in rows if row.get("skipped")] == [3, 4, 8] and rows[2]["loss"] is None
+    assert all(bool(weight.isfinite().all()) for weight in weights_of(model).values())
+    assert fitted.loss == rows[-1]["loss"]
+
+
+def test_a_step_whose_gradient_alone_is_not_finite_changes_nothing(tmp_path: Path) -> None:
+    model = Transformer(CONFIG)
+    before = weights_of(model)
+
+    def parts(step: int) -> Iterator[Part]:
+        yield lambda: Share((model.embedding.weight * 0).abs().sqrt().sum(), num_tokens=1)  # 0, with gradient 0 * inf
+
+    fitted = fit(model, parts, replace(SETTINGS, num_steps=2), tmp_path)
+    assert list(fitted.skipped) == [1, 2]
+    assert all(torch.equal(weight, before[name]) for name, weight in weights_of(model).items())
+
+
+def test_a_diverged_run_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    model = Transformer(CONFIG)
+    settings = replace(SETTINGS, max_skipped=2)
+    with pytest.raises(
+        ValueError, match=r"3 steps in a row, up to step 7, .*\(max_skipped 2\).*Lower the learning rate"
+    ):
+        fit(model, parts_with_nan(model, {4, 5, 6}), settings, tmp_path)
     found = checkpoint.load_latest(tmp_path / "_work" / "checkpoints")
-    assert found is not None and found.step == 2
+    assert found is not None and found.step == 6
+
+
+def test_a_killed_run_with_bad_steps_and_an_average_ends_like_one_never_stopped(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, ema=0.9, max_skipped=2)
+    whole, stopped, resumed = Transformer(CONFIG), Transformer(CONFIG), Transformer(CONFIG, seed=99)
+    expected = fit(whole, parts_with_nan(whole, {4, 5}), settings, tmp_path / "whole")
+    (tmp_path / "stopped").mkdir()
+    with pytest.raises(Killed):
+        fit(stopped, parts_with_nan(stopped, {4, 5}, killed_at=5), settings, tmp_path / "stopped")
+    found = fit(resumed, parts_with_nan(resumed, {4, 5}), settings, tmp_path / "stopped")
+    assert found.resumed_from == 5 and list(found.skipped) == list(expected.skipped) == [5, 6]
+    for run_a, run_b in ((whole, resumed), (expected.average, found.average)):
+        a, b = (run.state_dict() if isinstance(run, Transformer) else run.state() for run in (run_a, run_b))
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_average_is_the_one_its_definition_gives(tmp_path: Path) -> None:
+    """Independent and slow: the weights of every step, averaged by hand."""
+    model = Transformer(CONFIG)
+    seen = [weights_of(model)["final_norm.weight"]]
+    fitted = fit(
+        model,
+        parts_of(model),
+        replace(SETTINGS, ema=0.5),
+        tmp_path,
+        after_step=lambda done: seen.append(weights_of(model)["final_norm.weight"]) or {},
+    )
+    average = seen[0]
+    for step, weight in enumerate(seen[1:]):
+        kept = min(0.5, (1 + step) / (10 + step))
+        average = kept * average + (1 - kept) * weight
+    torch.testing.assert_close(weights_of(model)["final_norm.weight"], average)
+    fitted.average.exchange()
+    assert torch.equal(weights_of(model)["final_norm.weight"], seen[-1])
+
+
+def test_a_checkpoint_without_an_average_does_not_start_one(tmp_path: Path) -> None:
+    model = Transformer(CONFIG)
+    with pytest.raises(Killed):
+        fit(model, parts_of(model, killed_at=3), SETTINGS, tmp_path)
+    with pytest.raises(ValueError, match="without `ema`"):
+        fit(model, parts_of(model), replace(SETTINGS, ema=0.9), tmp_path)
 
 
 def test_numbers_of_shares_and_of_after_step_are_logged(tmp_path: Path) -> None:

@@ -142,13 +142,22 @@ class TokenDataset:
 
     def document(self, i: int) -> NDArray[Any]:
         """The ids of document `i`, with begin-of-text and end-of-text."""
-        if not 0 <= i < self.num_documents:
-            raise IndexError(f"document {i} of {self.num_documents}")
-        s = bisect.bisect_right(self._first_document, i) - 1
-        ends, inside = self._ends[s], i - self._first_document[s]
+        s, inside = self._place(i)
+        ends = self._ends[s]
         start = int(ends[inside - 1]) if inside else 0
         found: NDArray[Any] = self._tokens[s][start : int(ends[inside])]
         return found
+
+    def shard_of(self, i: int) -> tuple[Shard, int]:
+        """The shard that holds document `i`, and its place there: the same as in the shard of documents."""
+        s, inside = self._place(i)
+        return self.shards[s], inside
+
+    def _place(self, i: int) -> tuple[int, int]:
+        if not 0 <= i < self.num_documents:
+            raise IndexError(f"document {i} of {self.num_documents}")
+        s = bisect.bisect_right(self._first_document, i) - 1
+        return s, i - self._first_document[s]
 
     @cached_property
     def document_lengths(self) -> NDArray[np.int64]:

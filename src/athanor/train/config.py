@@ -82,6 +82,10 @@ class Fit:
     """Learning rate over the steps."""
     clip_norm: float | None = 1.0
     """Largest allowed norm of the gradient over all parameters; none: any."""
+    ema: float | None = field(default=None, metadata={"added": None})
+    """Decay of a moving average of the weights, such as 0.999, which then is the result; none: the last weights."""
+    max_skipped: int = field(default=10, metadata={"added": 10})
+    """Steps in a row whose loss or gradient is not finite that are skipped; one more ends the run with an error."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of the matrix products; auto: bfloat16 where the processor multiplies it natively."""
     compile: bool = False
@@ -96,6 +100,10 @@ class Fit:
             raise ValueError(f"num_steps is {self.num_steps}; it must be at least 1")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError(f"clip_norm is {self.clip_norm}; it must be above 0, or none")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; it must be at least 0 and below 1, such as 0.999, or none")
+        if self.max_skipped < 0:
+            raise ValueError(f"max_skipped is {self.max_skipped}; it must be at least 0")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is {self.threads}; it must be at least 1, or none")
 
@@ -132,6 +140,8 @@ class Pretrain:
     """Sequences computed at once by one process; smaller needs less memory, the sum is the same."""
     high_quality_share: float = 0.25
     """Share of the sequences of the decay phase taken from the high-quality dataset."""
+    z_loss: float = field(default=0.0, metadata={"added": 0.0})
+    """Weight in the loss of the squared log-normaliser of the softmax, such as 1e-4; 0: none."""
     validation_steps: int = 300
     """Steps between two measurements on validation text."""
     validation_tokens: int = 32_768
@@ -151,6 +161,8 @@ class Pretrain:
         for name in ("batch_size", "micro_batch_size", "validation_steps", "validation_tokens", "sample_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.z_loss < 0:
+            raise ValueError(f"z_loss is {self.z_loss}; it must be at least 0")
         if not 0 <= self.high_quality_share <= 1:
             raise ValueError(f"high_quality_share is {self.high_quality_share}; it must be between 0 and 1")
         if self.lstm is not None and self.shape != Shape():

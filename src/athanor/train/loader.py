@@ -72,6 +72,10 @@ class Batches:
         places = [(self.train, first + i) for i in range(from_train)]
         return places + [(self.high_quality, first_good + i) for i in range(self.high_quality_rows)]
 
+    def rows(self, step: int) -> list[tuple[Rows, int]]:
+        """The packed rows of the step, each with the number of its row."""
+        return [(source.rows, source.order.sample(index)[1]) for source, index in self.places(step)]
+
     def train_epochs(self, num_steps: int) -> float:
         """How often the training set has been read after `num_steps` steps."""
         stable = min(num_steps, self.first_decay_step) * self.batch_size

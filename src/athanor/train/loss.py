@@ -7,18 +7,22 @@ Both functions here go through the positions in chunks and keep nothing of that 
     token_log_probabilities   one number per position, for losses that combine them (DPO, PPO): the
                               logits are computed again in the backward pass
 
+`z_loss` pulls the logarithm of the softmax's normaliser towards zero, which keeps logits from drifting away together
+(Chowdhery et al. 2022, section 5; de Brébisson & Vincent 2016).
+
 Products in the type of the hidden states, everything after them in float32.
 """
 
 # N positions, D model width, V vocabulary
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 SMALLEST_EXACT = 1e-30  # probability below which its logarithm is taken the long way, without underflow
 CHUNK_BYTES = 8 << 20  # of float32 logits at a time: they stay in the processor's cache
+CHUNK_BYTES_GPU = 512 << 20  # there a product must be large to be fast
 
 
 def cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor | None = None) -> Tensor:
@@ -27,12 +31,24 @@ def cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights
     Without weights every position weighs 1/N: the mean. Raises ValueError where nothing has weight,
     because a loss of nothing would look like success.
     """
-    if weights_N is None:
-        weights_N = torch.full(targets_N.shape, 1 / max(1, len(targets_N)), device=hidden_ND.device)
-    if len(targets_N) == 0 or not bool(weights_N.any()):
+    if len(targets_N) == 0 or (weights_N is not None and not bool(weights_N.any())):
         raise ValueError("no position has a weight in the loss: every label of this batch is masked")
-    total: Tensor = _CrossEntropy.apply(hidden_ND, head_VD, targets_N, weights_N)  # type: ignore[no-untyped-call]
-    return total
+    if weights_N is None:
+        weights_N = torch.full(targets_N.shape, 1 / len(targets_N), device=hidden_ND.device)
+    return cross_entropy_and_z(hidden_ND, head_VD, targets_N, weights_N)[0]
+
+
+def cross_entropy_and_z(
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor, z_loss: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """`cross_entropy` plus `z_loss` times the sum of weight times squared log-normaliser, and that sum alone.
+
+    The gradient is that of the first; the second, without `z_loss` in it, is for the log, and zero where `z_loss` is.
+    Positions that all weigh nothing are no error here: they may be one of several parts of a batch.
+    """
+    found = _CrossEntropy.apply(hidden_ND, head_VD, targets_N, weights_N, z_loss)  # type: ignore[no-untyped-call]
+    total, z = cast(tuple[Tensor, Tensor], found)
+    return total, z
 
 
 def token_log_probabilities(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
@@ -43,35 +59,44 @@ def token_log_probabilities(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tenso
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor, z_loss: float
+    ) -> tuple[Tensor, Tensor]:
         head = head_VD.to(hidden_ND.dtype)
         gradients_wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         d_hidden = torch.empty_like(hidden_ND) if gradients_wanted else None
         d_head = torch.zeros_like(head_VD, dtype=torch.float32) if gradients_wanted else None
-        total = torch.zeros((), device=hidden_ND.device)
-        for rows in _chunks(len(targets_N), len(head_VD)):
+        total, z = torch.zeros((), device=hidden_ND.device), torch.zeros((), device=hidden_ND.device)
+        for rows in _chunks(hidden_ND, len(head_VD)):
             hidden, target, weight = hidden_ND[rows], targets_N[rows, None], weights_N[rows, None]
             logits = (hidden @ head.T).float()
             probabilities = logits.softmax(dim=-1)
             target_probability = probabilities.gather(1, target)
-            if float(target_probability.min()) > SMALLEST_EXACT:
+            if not z_loss and logits.device.type == "cpu" and float(target_probability.min()) > SMALLEST_EXACT:
                 losses = -target_probability.log()
-            else:
-                losses = logits.logsumexp(dim=-1, keepdim=True) - logits.gather(1, target)
+            else:  # on a GPU always: asking for the smallest would wait for it
+                log_sums = logits.logsumexp(dim=-1, keepdim=True)
+                losses = log_sums - logits.gather(1, target)
+            if z_loss:
+                z += (log_sums.square() * weight).sum()
             total += (losses * weight).sum()
             if d_hidden is not None and d_head is not None:
+                if z_loss:
+                    probabilities *= 1 + 2 * z_loss * log_sums
+                    target_probability = probabilities.gather(1, target)
                 d_logits = probabilities.scatter_(1, target, target_probability - 1).to(hidden.dtype)
                 torch.mm(d_logits, head, out=d_hidden[rows])
                 d_hidden[rows] *= weight
                 d_head += d_logits.T @ (hidden * weight).to(hidden.dtype)
         ctx.save_for_backward(d_hidden, d_head)
-        return total
+        ctx.mark_non_differentiable(z)
+        return total + z_loss * z, z
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (d_total,) = grad_outputs
+        d_total = grad_outputs[0]
         d_hidden, d_head = ctx.saved_tensors
-        return d_hidden * d_total.to(d_hidden.dtype), d_head * d_total, None, None
+        return d_hidden * d_total.to(d_hidden.dtype), d_head * d_total, None, None, None
 
 
 class _TokenLogProbabilities(torch.autograd.Function):
@@ -80,7 +105,7 @@ class _TokenLogProbabilities(torch.autograd.Function):
         head = head_VD.to(hidden_ND.dtype)
         log_probabilities = torch.empty(targets_N.shape, device=hidden_ND.device)
         log_sums = torch.empty_like(log_probabilities)
-        for rows in _chunks(len(targets_N), len(head_VD)):
+        for rows in _chunks(hidden_ND, len(head_VD)):
             logits = (hidden_ND[rows] @ head.T).float()
             log_sums[rows] = logits.logsumexp(dim=-1)
             log_probabilities[rows] = logits.gather(1, targets_N[rows, None])[:, 0] - log_sums[rows]
@@ -93,7 +118,7 @@ class _TokenLogProbabilities(torch.autograd.Function):
         hidden_ND, head_VD, targets_N, log_sums = ctx.saved_tensors
         head = head_VD.to(hidden_ND.dtype)
         d_hidden, d_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD, dtype=torch.float32)
-        for rows in _chunks(len(targets_N), len(head_VD)):
+        for rows in _chunks(hidden_ND, len(head_VD)):
             weight = d_log_probabilities[rows, None]
             logits = (hidden_ND[rows] @ head.T).float()
             d_logits = logits.sub_(log_sums[rows, None]).exp_().mul_(-weight)
@@ -103,7 +128,8 @@ class _TokenLogProbabilities(torch.autograd.Function):
         return d_hidden, d_head.to(head_VD.dtype), None
 
 
-def _chunks(num_positions: int, vocab_size: int) -> Iterator[slice]:
-    size = max(32, CHUNK_BYTES // (4 * vocab_size))
-    for start in range(0, num_positions, size):
+def _chunks(hidden_ND: Tensor, vocab_size: int) -> Iterator[slice]:
+    chunk_bytes = CHUNK_BYTES if hidden_ND.device.type == "cpu" else CHUNK_BYTES_GPU
+    size = max(32, chunk_bytes // (4 * vocab_size))
+    for start in range(0, len(hidden_ND), size):
         yield slice(start, start + size)

@@ -45,6 +45,10 @@ class Optimizer:
             self._adamw.step()
         if self._muon is not None:
             self._muon.step(rate)
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Let the next gradients begin anew, as `step` does in its end."""
         for parameter in self.parameters.values():
             parameter.grad = None
 

@@ -2,7 +2,8 @@
 
 In: `tokens` with the datasets train/, high_quality/ (may be absent or empty) and validation/, and
 `tokenizer`. Out: a model folder (config.json, model.safetensors, tokenizer files), metrics.jsonl with the
-loss of every step and validation measurements, samples.jsonl with what the model said on the way.
+loss of every step and validation measurements, samples.jsonl with what the model said on the way, and
+where the loss stood out in some steps spikes.jsonl, which names the documents in their batches.
 
 The rate warms up, stays and decays; in the decay phase part of every batch is high-quality text, where
 the model learns most from it (Hu et al. 2024; Dubey et al. 2024, "annealing"). Started by `torchrun`, the
@@ -34,11 +35,12 @@ from athanor.train import parallel
 from athanor.train.config import Pretrain
 from athanor.train.gradients import Part, Share
 from athanor.train.loader import Batches, Source
-from athanor.train.loss import cross_entropy
+from athanor.train.loss import cross_entropy_and_z
 from athanor.train.model_folder import write_model_folder
 from athanor.train.precision import compute_dtype, training_device, use_threads
 from athanor.train.samples import continuation
 from athanor.train.schedule import first_decay_step
+from athanor.train.trace import traced
 from athanor.train.trainer import fit
 from athanor.train.validation import validate
 
@@ -74,7 +76,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         started = time.monotonic()
         fitted = fit(
             model,
-            _parts(model, batches, config.micro_batch_size, world),
+            _parts(model, batches, config, world),
             config.fit,
             out,
             after_step=after_step,
@@ -83,9 +85,16 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         )
         training_seconds = time.monotonic() - started
         final = validate(model, validation, world=world)
+        last = None
+        if fitted.average is not None:
+            fitted.average.exchange()
+            last = validate(model, validation, world=world)
+            fitted.average.exchange()
         if world.leads:
             _write_samples(model, tokenizer, config, samples, fitted.num_steps)
             write_jsonl(out / "samples.jsonl", _collected(samples))
+            if fitted.spikes:
+                write_jsonl(out / "spikes.jsonl", traced(fitted.spikes, batches.rows))
             write_model_folder(model, out, inputs["tokenizer"])
             console.say(f"  validation: {final.bits_per_byte:.3f} bits per byte, perplexity {final.perplexity:.1f}")
     flops = flops_per_token(model.config) * fitted.num_tokens
@@ -103,6 +112,10 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         "tokens_per_second": round(fitted.tokens_per_second, 1),
         "training_seconds": round(training_seconds, 1),
         "loss": fitted.loss,
+        "skipped_steps": len(fitted.skipped),
+        "loss_spikes": len(fitted.spikes),
+        "weights": "last" if config.fit.ema is None else f"average with decay {config.fit.ema:g}",
+        **({} if last is None else {"bits_per_byte_of_last_weights": last.bits_per_byte}),
         "validation_loss": final.loss,
         "perplexity": final.perplexity,
         "bits_per_byte": final.bits_per_byte,
@@ -160,7 +173,7 @@ def _source_epochs(tokens: Path, train_epochs: float) -> dict[str, float]:
 
 
 def _parts(
-    model: LanguageModel, batches: Batches, micro_batch_size: int, world: parallel.World
+    model: LanguageModel, batches: Batches, config: Pretrain, world: parallel.World
 ) -> Callable[[int], Iterator[Part]]:
     """The function from a step to this process's micro-batches of it."""
     device = model.embedding.weight.device
@@ -169,18 +182,24 @@ def _parts(
         layout = causal(len(row), row.shape[1] - 1, device)
         routing = Routing.of(model.config)
         hidden = model(row[:, :-1], layout) if routing is None else model(row[:, :-1], layout, routing)
-        loss = cross_entropy(hidden.flatten(0, 1), model.head_weight, row[:, 1:].flatten(), weight)
-        if routing is None:
-            return Share(loss, num_tokens=weight.numel())
-        rows_share = len(row) / batches.batch_size
-        numbers = {"cross_entropy": float(loss.detach()), **routing.numbers(rows_share)}
-        return Share(loss + rows_share * routing.loss(), num_tokens=weight.numel(), numbers=numbers)
+        loss, z = cross_entropy_and_z(
+            hidden.flatten(0, 1), model.head_weight, row[:, 1:].flatten(), weight, config.z_loss
+        )
+        numbers = {}
+        if routing is not None or config.z_loss:
+            numbers["cross_entropy"] = float(loss.detach() - config.z_loss * z)
+        if config.z_loss:
+            numbers["z_loss"] = float(z)
+        if routing is not None:
+            rows_share = len(row) / batches.batch_size
+            numbers |= routing.numbers(rows_share)
+            loss = loss + rows_share * routing.loss()
+        return Share(loss, num_tokens=weight.numel(), numbers=numbers)
 
     def parts(step: int) -> Iterator[Part]:
         rows, weights = (torch.from_numpy(part[world.rank :: world.size]) for part in batches.batch(step))
-        for row, weight in zip(*(torch.split(part, micro_batch_size) for part in (rows, weights)), strict=True):
-            if weight.any():  # else rows of padding alone, which end an epoch
-                yield partial(share_of, row.to(device), weight.to(device).flatten())
+        for row, weight in zip(*(torch.split(part, config.micro_batch_size) for part in (rows, weights)), strict=True):
+            yield partial(share_of, row.to(device), weight.to(device).flatten())
 
     return parts
 

@@ -4,6 +4,8 @@ Pretraining, supervised fine-tuning, reward models and DPO differ in what a batc
 and hand exactly that to `fit`. The rest is here once: gradients added over micro-batches and processes,
 clipping, the schedule, the time series, checkpoints every few seconds.
 
+A step whose loss or gradient is not a finite number is skipped and counted; see `athanor.train.watch`.
+
 Resuming is exact: whatever decides a step is the state in the checkpoint (weights, optimizer) and the
 number of the step, from which the schedule and the order of the data follow. A run that was killed
 anywhere ends with the same bytes as one that was not.
@@ -11,7 +13,7 @@ anywhere ends with the same bytes as one that was not.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +24,14 @@ from athanor.core import console
 from athanor.core.artifact import WORK
 from athanor.core.tracker import Tracker, read_metrics
 from athanor.train import checkpoint, parallel
+from athanor.train.average import PREFIX as AVERAGE
+from athanor.train.average import Average
 from athanor.train.config import Fit
 from athanor.train.gradients import Part, add_gradients
 from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.precision import make_repeatable, multiplies_bfloat16
 from athanor.train.schedule import rate
+from athanor.train.watch import Spike, Watch
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,12 @@ class Fitted:
     """Over the steps since the last start."""
     resumed_from: int
     """Steps that an earlier attempt had done; 0 for a run never stopped."""
+    skipped: Sequence[int] = ()
+    """Steps, counted from 1, whose loss or gradient was not finite, so that nothing was learned from them."""
+    spikes: Sequence[Spike] = ()
+    """Steps whose loss stood out."""
+    average: Average | None = None
+    """Where `ema` is on: the model holds the average, and this the weights of the last step."""
 
 
 def fit(
@@ -59,16 +70,19 @@ def fit(
     `parts(step)` gives the micro-batches of step 0, 1, ... of this process, as functions that compute their
     share of the loss; it must depend on the step alone. `after_step(steps_done)` is called after every step
     and returns more numbers for its row of `metrics.jsonl`; what it writes must bear being written again.
-    Raises ValueError where the loss is no longer a finite number.
+    With `settings.ema` the model holds the average of its weights in the end. Raises ValueError after more than
+    `settings.max_skipped` steps in a row whose loss or gradient is not a finite number.
     """
     make_repeatable()
     world = world or parallel.World()
     parameters = [p for p in model.parameters() if p.requires_grad]
     dtype = torch.bfloat16 if multiplies_bfloat16(parameters[0].device) else torch.float32
     optimizer = Optimizer(model, settings.adamw, settings.muon, dtype)
+    average = None if settings.ema is None else Average(model, settings.ema)
     checkpoints = out / WORK / "checkpoints"
-    first_step, num_tokens = _resume(model, optimizer, checkpoints)
-    tokens_before, losses = num_tokens, _earlier_losses(out, first_step)
+    first_step, num_tokens = _resume(model, optimizer, average, checkpoints)
+    tokens_before, watch = num_tokens, Watch(settings.max_skipped)
+    watch.see_again(_earlier_steps(out, first_step))
     tracker = Tracker(out, resume_step=first_step) if world.leads else None
     started = saved = last = time.monotonic()
     if first_step:
@@ -78,13 +92,16 @@ def fit(
             progress.update(first_step)
             for step in range(first_step, settings.num_steps):
                 numbers, step_tokens = _gradients(parts(step), parameters, world)
-                _check_finite(numbers["loss"], step, settings)
                 num_tokens += step_tokens
-                losses.append(numbers["loss"])
                 share_of_peak = rate(step, settings.num_steps, settings.schedule)
                 numbers["learning_rate"] = share_of_peak * (settings.muon or settings.adamw).lr_peak
                 numbers["gradient_norm"] = clip_gradients(parameters, settings.clip_norm)
-                optimizer.step(share_of_peak)
+                if _look_at(watch, step, numbers, settings):
+                    optimizer.step(share_of_peak)
+                    if average is not None:
+                        average.update(step)
+                else:
+                    optimizer.forget_gradients()
                 now = time.monotonic()
                 numbers["tokens_per_second"] = round(step_tokens / (now - last), 1)
                 last = now
@@ -95,7 +112,7 @@ def fit(
                 if tracker is not None:
                     tracker.log(done, **numbers)
                     if done == settings.num_steps or last - saved >= settings.checkpoint_seconds:
-                        _save(model, optimizer, checkpoints, done, num_tokens)
+                        _save(model, optimizer, average, checkpoints, done, num_tokens)
                         saved = last = time.monotonic()
                 progress.update(done)
                 progress.note(f"loss {numbers['loss']:.3f}")
@@ -103,13 +120,19 @@ def fit(
         if tracker is not None:
             tracker.close()
     elapsed = time.monotonic() - started
-    recent = losses[-min(50, max(1, settings.num_steps // 10)) :]
+    if average is not None:
+        average.exchange()
+    if world.leads:
+        _say_what_stood_out(watch, label)
     return Fitted(
         num_steps=settings.num_steps,
-        loss=sum(recent) / len(recent) if recent else math.nan,
+        loss=watch.recent_loss(settings.num_steps),
         num_tokens=num_tokens,
         tokens_per_second=(num_tokens - tokens_before) / elapsed if elapsed > 0 else 0.0,
         resumed_from=first_step,
+        skipped=watch.skipped,
+        spikes=watch.spikes,
+        average=average,
     )
 
 
@@ -127,23 +150,51 @@ def _gradients(
     return dict(zip(added.numbers, sums, strict=True)), int(num_tokens)
 
 
-def _check_finite(loss: float, step: int, settings: Fit) -> None:
-    if not math.isfinite(loss):
+def _look_at(watch: Watch, step: int, numbers: dict[str, float], settings: Fit) -> bool:
+    """Whether to learn from the step: not where its loss or gradient is not finite, which is marked in its numbers."""
+    finite = math.isfinite(numbers["loss"]) and math.isfinite(numbers["gradient_norm"])
+    if not finite:
+        numbers["skipped"] = 1
+    try:
+        watch.see(step + 1, numbers["loss"], skipped=not finite)
+    except ValueError as error:
         lr_peaks = [f"adamw {settings.adamw.lr_peak}"]
         lr_peaks += [f"muon {settings.muon.lr_peak}"] if settings.muon else []
         raise ValueError(
-            f"step {step + 1}: the loss is {loss}; training has diverged. Lower the learning rate "
-            f"(lr_peak: {', '.join(lr_peaks)}), lengthen the warm-up, or set precision to float32"
+            f"{error}; training has diverged. Lower the learning rate (lr_peak: {', '.join(lr_peaks)}), lengthen the "
+            "warm-up, or set precision to float32"
+        ) from error
+    return finite
+
+
+def _say_what_stood_out(watch: Watch, label: str) -> None:
+    if watch.skipped:
+        console.warn(
+            f"{label}: {len(watch.skipped)} steps skipped, whose loss or gradient was not a finite number "
+            f"({_listed(watch.skipped)})"
+        )
+    if watch.spikes:
+        worst = max(watch.spikes, key=lambda spike: spike.loss - spike.usual)
+        console.warn(
+            f"{label}: the loss stood out in {len(watch.spikes)} steps ({_listed([s.step for s in watch.spikes])}), "
+            f"most at step {worst.step}: {worst.loss:.3f} where {worst.usual:.3f} was usual"
         )
 
 
-def _save(model: nn.Module, optimizer: Optimizer, folder: Path, step: int, num_tokens: int) -> None:
-    tensors = {f"model/{name}": tensor for name, tensor in model.named_parameters()}
-    checkpoint.save(folder, step, tensors | optimizer.state(), {"num_tokens": num_tokens})
+def _listed(steps: Sequence[int]) -> str:
+    return ", ".join(map(str, steps[:8])) + (", ..." if len(steps) > 8 else "")
 
 
-def _resume(model: nn.Module, optimizer: Optimizer, folder: Path) -> tuple[int, int]:
-    """Fill model and optimizer from the newest checkpoint; the steps and tokens it had done."""
+def _save(
+    model: nn.Module, optimizer: Optimizer, average: Average | None, folder: Path, step: int, num_tokens: int
+) -> None:
+    tensors = {f"model/{name}": tensor for name, tensor in model.named_parameters()} | optimizer.state()
+    tensors |= {} if average is None else average.state()
+    checkpoint.save(folder, step, tensors, {"num_tokens": num_tokens})
+
+
+def _resume(model: nn.Module, optimizer: Optimizer, average: Average | None, folder: Path) -> tuple[int, int]:
+    """Fill model, optimizer and average from the newest checkpoint; the steps and tokens it had done."""
     found = checkpoint.load_latest(folder)
     if found is None:
         return 0, 0
@@ -151,12 +202,15 @@ def _resume(model: nn.Module, optimizer: Optimizer, folder: Path) -> tuple[int, 
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(weights[name])
-    optimizer.load_state({name: t for name, t in found.tensors.items() if not name.startswith("model/")})
+    if average is not None:
+        average.load_state(found.tensors)
+    kinds = ("model/", AVERAGE)
+    optimizer.load_state({name: t for name, t in found.tensors.items() if not name.startswith(kinds)})
     return found.step, found.values["num_tokens"]
 
 
-def _earlier_losses(out: Path, first_step: int) -> list[float]:
-    """The losses that earlier attempts logged for the steps kept."""
-    if first_step == 0:
-        return []
-    return [row["loss"] for row in read_metrics(out) if row["step"] <= first_step]
+def _earlier_steps(out: Path, first_step: int) -> Iterator[tuple[int, float, bool]]:
+    """Number, loss and whether it was skipped, of the steps kept of earlier attempts."""
+    for row in read_metrics(out) if first_step else ():
+        if row["step"] <= first_step:
+            yield row["step"], math.nan if row["loss"] is None else row["loss"], bool(row.get("skipped"))
