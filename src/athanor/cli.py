@@ -162,7 +162,7 @@ SCALING_COMMANDS = (
     Command(
         "plan",
         "From a budget to a model: size, tokens, layout, days, dollars, energy, loss.",
-        "athanor.scaling.planner_config:Plan",
+        "athanor.scaling.planner_config:PlanCommand",
         "athanor.scaling.plan_command:main",
     ),
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from athanor.scaling.hyperparameters import critical_batch, transfer
+from athanor.scaling.hyperparameters import critical_batch, too_far, transfer
 from athanor.scaling.runs import Runs, runs_from_arrays
 
 
@@ -47,6 +47,14 @@ def test_sizes_that_do_not_vary_apart_and_edges_are_said() -> None:
     found = transfer(sweep(ratios=(20,)), "lr")
     assert list(found.exponents) == ["parameters"] and "did not vary" in found.warnings[0]
     assert any("edge" in text for text in transfer(sweep(off=4.2), "lr").warnings)
+
+
+def test_a_recommendation_a_hundred_times_beyond_what_was_tuned_is_warned_of() -> None:
+    found = transfer(sweep(), "lr")  # up to 3e7 parameters and 2.4e9 tokens
+    assert too_far(found, 2.9e9, 2.3e11) is None
+    assert "4e+09 parameters are 133 times" in (too_far(found, 4e9, 1e9) or "")
+    assert "5e+11 tokens are 208 times" in (too_far(found, 1e7, 5e11) or "")
+    assert "1e+03 parameters are 1,000 times" in (too_far(found, 1e3, 1e8) or "")
 
 
 def test_too_few_values_are_refused_with_what_to_run() -> None:

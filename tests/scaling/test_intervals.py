@@ -8,7 +8,7 @@ import pytest
 
 from athanor.scaling.fit import Problem, bootstrap, fit
 from athanor.scaling.identifiability import check, warnings_of
-from athanor.scaling.intervals import coefficient_intervals, prediction_interval, profile, stretch
+from athanor.scaling.intervals import Widening, coefficient_intervals, prediction_interval, profile, widening
 from athanor.scaling.isoflop import isoflop
 from athanor.scaling.laws import Law
 from athanor.scaling.runs import Runs, runs_from_arrays
@@ -111,13 +111,15 @@ def test_runs_that_cannot_carry_the_law_are_refused(n: list[float], d: list[floa
 def test_intervals_beyond_the_runs_grow_where_the_law_is_wrong_inside_them(ladder: Callable[..., Runs]) -> None:
     good = ladder(noise=0.003, budgets=6)
     found = fit(good.parameters, good.tokens, good.loss)
-    right = stretch(good.parameters, good.tokens, good.loss, good.flops, found, 0.9, seed=0)
+    right = widening(good.parameters, good.tokens, good.loss, good.flops, found, 0.9, seed=0)
     bend = 1 + 0.02 * np.log10(good.flops / 1e18).clip(0) ** 2  # a kink that no law of this form has
     bent = fit(good.parameters, good.tokens, good.loss * bend)
-    wrong = stretch(good.parameters, good.tokens, good.loss * bend, good.flops, bent, 0.9, seed=0)
-    assert 1.0 <= right < wrong
+    wrong = widening(good.parameters, good.tokens, good.loss * bend, good.flops, bent, 0.9, seed=0)
+    assert 1.0 <= right.at_once < wrong.at_once
+    assert 0.0 <= right.per_e_fold < wrong.per_e_fold
     draws = bootstrap(good.parameters, good.tokens, good.loss, found, resamples=200)
-    inside = prediction_interval(found, draws, 1e8, 1e9, 0.9, beyond=1e21, stretched=2.0)
-    outside = prediction_interval(found, draws, 1e8, 1e9, 0.9, beyond=1e12, stretched=2.0)
-    ratio = np.log(outside[1] / outside[0]) / np.log(inside[1] / inside[0])
-    assert ratio == pytest.approx(2.0)
+    wider = Widening(at_once=1.7, per_e_fold=0.5)
+    places = (1e21, 6e17 / np.e, 6e17 / np.e**4)  # the model is inside, one e-fold beyond, four
+    ends = [prediction_interval(found, draws, 1e8, 1e9, 0.9, beyond=at, wider=wider) for at in places]
+    widths = [float(np.log(high / low)[0]) for low, high in ends]
+    assert np.divide(widths, widths[0]) == pytest.approx([1.0, 1.7, 3.0])

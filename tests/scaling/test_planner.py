@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from athanor.core.artifact import write_json
 from athanor.core.config import ConfigError
 from athanor.model.count import count_parameters
 from athanor.scaling.budget import budget_of
@@ -14,7 +15,8 @@ from athanor.scaling.hardware import read_hardware
 from athanor.scaling.inference_aware import balanced, fixed_quality, fixed_training, lifetime_flops
 from athanor.scaling.laws import Optimum, law
 from athanor.scaling.layout import GRADIENT, HEADROOM, KEPT, LOGITS, OPTIMIZER, WEIGHT, layout_for
-from athanor.scaling.plan_page import html_of, text_of
+from athanor.scaling.plan_command import run
+from athanor.scaling.plan_page import html_of, svg_of, text_of
 from athanor.scaling.planner import accelerator_hours, energy_kwh, planned, rates
 from athanor.scaling.planner_config import PUBLISHED, Plan
 from athanor.scaling.shape import shape_for
@@ -189,6 +191,45 @@ def test_scarce_text_is_read_again_by_a_larger_model() -> None:
     assert halved["loss"] > scarce["model"]["loss"]  # twice the tokens, and they too are read again
     both = planned(Plan(flops=1e22, unique_tokens=2e10, inference_tokens=1e11))
     assert both["model"]["parameters"] < scarce["model"]["parameters"] * 1.01
+
+
+def test_text_that_runs_out_is_shown_beside_text_enough() -> None:
+    plan = planned(Plan(flops=1e22, unique_tokens=2e10))
+    rows = plan["alternatives"]
+    enough, again, once = (rows[name] for name in ("compute_optimal", "text_read_again", "text_read_once"))
+    assert once["tokens"] == 2e10 and once["epochs"] == 1 < again["epochs"]
+    assert enough["loss"] < again["loss"] < once["loss"]
+    assert again["parameters"] == pytest.approx(plan["model"]["parameters"])
+    assert "best with the text at hand" in text_of(plan) and "for the text at hand" in svg_of(plan)
+    losses = plan["sizes"]["loss"]
+    lowest = losses.index(min(losses))
+    assert losses[:lowest] == sorted(losses[:lowest], reverse=True) and losses[lowest:] == sorted(losses[lowest:])
+    assert "text_read_again" not in planned(Plan(flops=1e22, unique_tokens=1e13))["alternatives"]
+
+
+def test_the_figure_is_lowest_at_the_best_size_for_any_law(tmp_path: Path) -> None:
+    plan = planned(Plan(flops=1e22))
+    sizes, losses = plan["sizes"]["parameters"], plan["sizes"]["loss"]
+    assert sizes[losses.index(min(losses))] == pytest.approx(plan["model"]["parameters"])
+    assert "compute-optimal" in svg_of(plan)
+    tied = law("overtrained", a=1000.0, b=1000.0, E=1.8, eta=0.17)
+    write_json(
+        tmp_path / "fit.json",
+        {
+            "law": "overtrained",
+            "theta": tied.theta.tolist(),
+            "runs": 9,
+            "range": {"flops": [1e18, 1e20]},
+            "convention": "all",
+        },
+    )
+    assert "<polyline" in svg_of(planned(Plan(flops=1e21, gpus=64, fit=tmp_path)))
+
+
+def test_a_plan_is_a_step_of_a_recipe_too(tmp_path: Path) -> None:
+    made = run(Plan(flops=1e20), {}, tmp_path)
+    assert made["model"]["flops"] == pytest.approx(1e20)
+    assert {path.name for path in tmp_path.iterdir()} == {"plan.json", "plan.html", "plan.svg", "summary.txt"}
 
 
 def test_a_users_table_changes_prices_and_adds_kinds(tmp_path: Path) -> None:

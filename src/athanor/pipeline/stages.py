@@ -248,6 +248,7 @@ STAGES: tuple[Stage, ...] = (
                 optional_inputs=("sweep",),
                 positional="runs",
                 headline=("runs", "objective", "median_relative_error"),
+                version=2,
             ),
             Kind(
                 "scaling.growth",
@@ -265,6 +266,7 @@ STAGES: tuple[Stage, ...] = (
                 optional_inputs=("sweep",),
                 positional="runs",
                 headline=("median_error",),
+                version=2,
             ),
             Kind(
                 "scaling.compare",
@@ -290,6 +292,14 @@ STAGES: tuple[Stage, ...] = (
                 optional_inputs=("sweep",),
                 positional="runs",
                 headline=("exponents",),
+            ),
+            Kind(
+                "scaling.plan",
+                "From a budget, and the law of a fit, to the plan of a run.",
+                "athanor.scaling.planner_config:Plan",
+                "athanor.scaling.plan_command:run",
+                optional_inputs=("scaling_fit",),
+                headline=("model.parameters", "model.tokens", "model.loss"),
             ),
         ),
     ),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from athanor.scaling.fit import bootstrap, fit
 from athanor.scaling.identifiability import check
-from athanor.scaling.intervals import prediction_interval, stretch
+from athanor.scaling.intervals import prediction_interval, widening
 from athanor.scaling.runs import Runs
 
 Floats = NDArray[np.float64]
@@ -70,7 +70,7 @@ def backtest(
         sizes = small.parameters, small.tokens, small.loss
         law = fit(*sizes, form, delta=delta, threads=threads)
         draws = bootstrap(*sizes, law, resamples=resamples, seed=seed, threads=threads)
-        wider = stretch(*sizes, small.flops, law, coverage, seed)
+        wider = widening(*sizes, small.flops, law, coverage, seed)
         low, high = prediction_interval(
             law,
             draws,
@@ -78,7 +78,7 @@ def backtest(
             large.tokens,
             coverage,
             beyond=float(small.flops.max()),
-            stretched=wider,
+            wider=wider,
             seed=seed,
         )
         predicted = law.law.loss(large.parameters, large.tokens)

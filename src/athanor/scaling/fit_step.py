@@ -24,7 +24,7 @@ from athanor.scaling.config import Table
 from athanor.scaling.fit import Fit, Problem, bootstrap, fit
 from athanor.scaling.frontier import Panel, envelope, panels
 from athanor.scaling.identifiability import check, warnings_of
-from athanor.scaling.intervals import coefficient_intervals, percentiles, prediction_interval, stretch
+from athanor.scaling.intervals import Widening, coefficient_intervals, percentiles, prediction_interval, widening
 from athanor.scaling.isoflop import IsoFlop, isoflop
 from athanor.scaling.power_law import PowerLaw
 from athanor.scaling.runs import Runs, read_runs
@@ -82,7 +82,7 @@ def analysis(runs: Runs, config: FitConfig, models: Sequence[tuple[float, ...]])
     profiles = isoflop(n, d, y, runs.flops)
     largest = float(runs.flops.max())
     budgets = list(config.budgets) or [times * largest for times in AHEAD]
-    wider = stretch(n, d, y, runs.flops, fitted, config.coverage, config.seed)
+    wider = widening(n, d, y, runs.flops, fitted, config.coverage, config.seed)
     predictor = Predictor(fitted, draws, config.coverage, largest, wider, config.seed)
     if any(len(model) != 2 for model in models):
         raise ConfigError(f"predict: the {form} law takes PARAMETERS,TOKENS")
@@ -112,7 +112,7 @@ def analysis(runs: Runs, config: FitConfig, models: Sequence[tuple[float, ...]])
         "exponents": _exponents(fitted, draws, config.coverage),
         "optima": [predictor.optimum(budget) for budget in budgets],
         "predictions": [predictor.model(size, tokens) for size, tokens in models],
-        "beyond_the_runs": {"intervals_widened_by": wider},
+        "beyond_the_runs": {"intervals_widened": asdict(wider)},
         "panels": shown,
         "isoflop": isoflop_rows(profiles, config.coverage),
         "envelope": None
@@ -132,7 +132,7 @@ def analysis(runs: Runs, config: FitConfig, models: Sequence[tuple[float, ...]])
 class Predictor:
     """Answers with intervals from one fit."""
 
-    def __init__(self, fitted: Fit, draws: Floats, coverage: float, largest: float, wider: float, seed: int) -> None:
+    def __init__(self, fitted: Fit, draws: Floats, coverage: float, largest: float, wider: Widening, seed: int) -> None:
         self.fitted, self.coverage, self.largest, self.wider, self.seed = fitted, coverage, largest, wider, seed
         self.draws = draws[np.isfinite(draws).all(axis=1)]
 
@@ -145,7 +145,7 @@ class Predictor:
             tokens,
             self.coverage,
             beyond=self.largest,
-            stretched=self.wider,
+            wider=self.wider,
             seed=self.seed,
         )
         return {

@@ -1,16 +1,13 @@
 """Learning rate and batch from small runs: where the best ones are, how they grow, and what a wrong one costs.
 
 In: runs with a column lr or batch_tokens, several values for each size. For each group of runs alike in size and
-tokens a
-parabola of loss against the logarithm of the setting gives the best value and the curvature; power laws through the
-best
-values carry them to larger runs (Bjorck et al. 2024; Li et al. 2025 for both N and D). The regret of a recommendation
-is the loss that its error costs, by the curvature of the nearest size: an uncertain optimum in a flat valley costs
-nothing.
+tokens a parabola of loss against the logarithm of the setting gives the best value and the curvature; power laws
+through the best values carry them to larger runs (Bjorck et al. 2024; Li et al. 2025 for both N and D). The regret of
+a recommendation is the loss that its error costs, by the curvature of the nearest size: an uncertain optimum in a flat
+valley costs nothing.
 
 Critical batch size: examples and steps to a loss trade as (S/S_min - 1)(E/E_min - 1) = 1 (McCandlish et al. 2018, eq.
-5.1);
-B_crit = E_min / S_min is where more parallelism starts to cost more data.
+5.1); B_crit = E_min / S_min is where more parallelism starts to cost more data.
 """
 
 import math
@@ -19,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from athanor.scaling.identifiability import FAR
 from athanor.scaling.power_law import student_quantile
 from athanor.scaling.runs import Runs
 
@@ -109,6 +107,19 @@ class CriticalBatch:
         return self.min_steps * (1 + self.batch_tokens / batch_tokens)
 
 
+def too_far(moved: Transfer, parameters: float, tokens: float) -> str | None:
+    """A warning where a run lies more than 100 times beyond the runs that were tuned, in parameters or tokens."""
+    for name, asked in (("parameters", parameters), ("tokens", tokens)):
+        sizes = [getattr(best, name) for best in moved.bests]
+        times = max(asked / max(sizes), min(sizes) / asked)
+        if times > FAR * 1.001:
+            return (
+                f"extrapolation: {asked:.3g} {name} are {times:,.0f} times beyond the sizes that were tuned "
+                f"({min(sizes):.3g} to {max(sizes):.3g}); tune nearer to it before trusting this {moved.setting}"
+            )
+    return None
+
+
 def transfer(runs: Runs, setting: str) -> Transfer:
     """How the best `setting` (lr, batch_tokens) grows; raises ValueError with fewer than two sizes that show a best."""
     values = runs.column(setting)
@@ -127,9 +138,8 @@ def transfer(runs: Runs, setting: str) -> Transfer:
     if len(bests) < 2:
         raise ValueError(
             f"{len(bests)} size{'s' if len(bests) != 1 else ''} with a best {setting}; it takes two or more to say "
-            "how it "
-            f"grows ({'; '.join(skipped) or 'no runs with ' + setting}). Run {FEWEST} or more values around the best "
-            "at each size"
+            f"how it grows ({'; '.join(skipped) or 'no runs with ' + setting}). Run {FEWEST} or more values around the "
+            "best at each size"
         )
     return _through(setting, bests, skipped)
 
@@ -152,8 +162,7 @@ def critical_batch(batch_tokens: ArrayLike, steps: ArrayLike) -> CriticalBatch:
     if not 1e-3 * b.min() < result.batch_tokens < 1e3 * b.max():
         raise ValueError(
             f"the critical batch lies outside the batches that were run ({b.min():.3g} to {b.max():.3g} tokens): add "
-            "smaller "
-            "and larger ones"
+            "smaller and larger ones"
         )
     return result
 

@@ -6,9 +6,8 @@ likelihood ratio of an M-estimator (Heritier & Ronchetti 1994), so that it holds
 reached is None: the runs do not bound the coefficient on that side.
 
 Predictions of new runs add the scatter of the runs about the law, enlarged for the coefficients that were fitted to
-them,
-to the spread of the bootstrap laws. Beyond the largest budget they are widened by what held true inside the table: laws
-fitted to its smaller part miss its larger part by so many half-widths (`stretch`).
+them, to the spread of the bootstrap laws. Beyond the largest run they are widened by what laws fitted to the smaller
+part of the table missed of its larger part, and the further out the more (`widening`).
 """
 
 import math
@@ -27,10 +26,11 @@ from athanor.scaling.power_law import student_quantile
 Floats = NDArray[np.float64]
 End = float | None
 
-INNER_SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)  # of the runs, the smallest first, that `stretch` fits
+INNER_SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)  # of the runs, the smallest first, that `widening` fits
 INNER_RESAMPLES = 200
 FEWEST_INNER = 10  # runs that an inner fit needs
-MOST_STRETCH = 3.0
+NEAREST = 0.3  # e-folds beyond the runs; a miss nearer than that counts as there
+MOST_AT_ONCE = 3.0
 LARGEST = 1e150  # a bootstrap that runs away to infinity counts as this
 FARTHEST = {"scale": 25.0, "exponent": 3.0}  # how far a profile looks, in the logarithm and in the exponent
 NARROW = 40  # halvings of the bracket around a profile's end
@@ -116,16 +116,33 @@ def allowed_rise(fitted: Fit, num_free: int, coverage: float) -> float:
     return student_quantile((1 + coverage) / 2, freedom) ** 2 * mean_square / (2 * max(inside, 1e-12))
 
 
-def stretch(
-    parameters: ArrayLike, tokens: ArrayLike, loss: ArrayLike, flops: ArrayLike, fitted: Fit, coverage: float, seed: int
-) -> float:
-    """The factor for intervals beyond the runs: how many half-widths laws of the smaller runs missed the larger by.
+@dataclass(frozen=True)
+class Widening:
+    """How much wider an interval must be beyond the runs: the larger of two factors."""
 
-    1 where they kept what they promised, or where there are too few runs to ask.
+    at_once: float = 1.0
+    """Anywhere beyond the runs."""
+    per_e_fold: float = 0.0
+    """1 plus this for each e-fold of FLOPs beyond the largest run."""
+
+    def factor(self, flops: Floats, largest: float) -> Floats:
+        """What half-widths at `flops` are multiplied by where the largest run had `largest`."""
+        distance = np.maximum(np.log(flops) - math.log(largest), 0.0)
+        return np.where(distance > 0, np.maximum(self.at_once, 1 + self.per_e_fold * distance), 1.0)
+
+
+def widening(
+    parameters: ArrayLike, tokens: ArrayLike, loss: ArrayLike, flops: ArrayLike, fitted: Fit, coverage: float, seed: int
+) -> Widening:
+    """By how many half-widths laws of the smaller runs missed the larger ones, and how fast that grew with distance.
+
+    Both suffice for the share `coverage` of the misses. A miss of m half-widths, x e-folds beyond the runs that were
+    fitted, needs m at once or the growth (m - 1) / x. No widening where the laws kept what they promised, or where
+    there are too few runs to ask.
     """
     n, d, y, c = (np.asarray(values, np.float64) for values in (parameters, tokens, loss, flops))
     order = np.argsort(c, kind="stable")
-    missed = []
+    at_once, growth, weights = [], [], []
     for share in INNER_SHARES:
         count = int(share * len(order))
         small, large = order[:count], order[count:]
@@ -136,12 +153,15 @@ def stretch(
         middle = np.log(inner.law.loss(n[large], d[large]))
         low, high = percentiles(_noisy(draws, inner, n[large], d[large], seed), coverage)
         error = np.log(y[large]) - middle
-        missed.append(
-            np.where(error > 0, error / np.maximum(high - middle, 1e-12), error / np.minimum(low - middle, -1e-12))
-        )
-    if not missed:
-        return 1.0
-    return float(np.clip(np.quantile(np.concatenate(missed), coverage), 1.0, MOST_STRETCH))
+        missed = np.abs(error) / np.maximum(np.where(error > 0, high - middle, middle - low), 1e-12)
+        at_once.append(missed)
+        growth.append((missed - 1) / np.maximum(np.log(c[large] / c[small].max()), NEAREST))
+        weights.append(np.full(len(large), 1 / len(large)))  # each fit counts alike
+    if not weights:
+        return Widening()
+    fastest = _quantile(np.concatenate(growth), np.concatenate(weights), coverage)
+    widest = float(np.quantile(np.concatenate(at_once), coverage))
+    return Widening(min(max(widest, 1.0), MOST_AT_ONCE), max(fastest, 0.0))
 
 
 def prediction_interval(
@@ -152,14 +172,14 @@ def prediction_interval(
     coverage: float,
     *,
     beyond: float = math.inf,
-    stretched: float = 1.0,
+    wider: Widening = Widening(),
     seed: int = 0,
 ) -> tuple[Floats, Floats]:
-    """The interval of the loss of new runs, scatter included; widened by `stretched` above `beyond` FLOPs."""
+    """The interval of the loss of new runs, scatter included; `wider` above `beyond` FLOPs."""
     n, d = np.atleast_1d(np.asarray(parameters, np.float64)), np.atleast_1d(np.asarray(tokens, np.float64))
     low, high = percentiles(_noisy(draws, fitted, n, d, seed), coverage)
     middle = np.log(fitted.law.loss(n, d))
-    factor = np.where(FLOPS_PER_PARAMETER_AND_TOKEN * n * d > beyond, stretched, 1.0)
+    factor = wider.factor(FLOPS_PER_PARAMETER_AND_TOKEN * n * d, beyond)
     return np.exp(middle + factor * (low - middle)), np.exp(middle + factor * (high - middle))
 
 
@@ -177,6 +197,13 @@ def _noisy(draws: Floats, fitted: Fit, n: Floats, d: Floats, seed: int) -> Float
     noise = np.random.default_rng(seed).choice(scatter(fitted), expected.shape)
     result: Floats = expected + noise
     return result
+
+
+def _quantile(values: Floats, weights: Floats, share: float) -> float:
+    """The smallest of `values` that at least `share` of the weight lies at or below."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) >= share * weights.sum() * (1 - 1e-12)
+    return float(values[order][int(np.argmax(reached))])
 
 
 def _functional(form: str, name: str) -> tuple[Floats, bool] | None:

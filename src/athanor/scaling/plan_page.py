@@ -1,5 +1,6 @@
 """A plan as a page for the terminal, and as one offline HTML file with an SVG of the choice of size."""
 
+import bisect
 import html
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,12 @@ from typing import Any
 from athanor.core.console import short_number
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 70, 40
-LAW_POINTS = 60
+MARKS = {
+    "compute_optimal": "compute-optimal",
+    "text_read_again": "for the text at hand",
+    "inference_aware": "inference-aware",
+}
+COLOURS = ("#c1121f", "#588157", "#7b5ea7", "#bc6c25")
 HALO = 'stroke="#fff" stroke-width="4" paint-order="stroke"'  # keeps words readable across a line
 
 
@@ -147,22 +153,12 @@ def sections(plan: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]
 
 def svg_of(plan: Mapping[str, Any]) -> str:
     """Loss against the number of parameters at the plan's compute, with the plan and its alternatives marked."""
-    coefficients = plan["law"]["coefficients"]
     flops, chosen = plan["model"]["flops"], plan["model"]["parameters"]
-    if not {"A", "E", "alpha"} <= set(coefficients):
-        return ""
-    beta, b = coefficients.get("beta", coefficients["alpha"]), coefficients.get("B", coefficients["A"])
-
-    def loss(n: float) -> float:
-        d = flops / 6 / n
-        return float(coefficients["E"] + coefficients["A"] * n ** -coefficients["alpha"] + b * d**-beta)
-
-    sizes = [chosen * 10 ** (2.4 * i / LAW_POINTS - 1.2) for i in range(LAW_POINTS + 1)]
-    values = [loss(n) for n in sizes]
+    sizes, values = plan["sizes"]["parameters"], plan["sizes"]["loss"]
     marks = [("plan", chosen)]
-    for name in ("compute_optimal", "inference_aware"):
+    for name in ("compute_optimal", "text_read_again", "inference_aware"):
         if name in plan["alternatives"]:
-            size, words = plan["alternatives"][name]["parameters"], name.replace("_", "-")
+            size, words = plan["alternatives"][name]["parameters"], MARKS[name]
             if math.isclose(size, chosen, rel_tol=0.01):
                 marks[0] = f"{marks[0][0]}, {words}", chosen
             else:
@@ -178,8 +174,8 @@ def svg_of(plan: Mapping[str, Any]) -> str:
     parts = [f'<polyline points="{path}" fill="none" stroke="#2a6f97" stroke-width="2"/>']
     for i, (name, n) in reversed(list(enumerate(marks))):
         if sizes[0] <= n <= sizes[-1]:
-            x, y = place(n, loss(n))
-            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{("#c1121f", "#588157", "#bc6c25")[i]}"/>')
+            x, y = place(n, _between(n, sizes, values))
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[i]}"/>')
             label = html.escape(f"{name} {_count(n)}")
             parts.append(
                 f'<line x1="{x:.1f}" y1="{y - 6:.1f}" x2="{x:.1f}" y2="{y - 46 - 24 * i:.1f}" stroke="#999"/>'
@@ -202,17 +198,27 @@ def svg_of(plan: Mapping[str, Any]) -> str:
     )
 
 
+def _between(n: float, sizes: Sequence[float], losses: Sequence[float]) -> float:
+    """The loss at `n`, straight between its neighbours in the logarithm."""
+    at = min(max(bisect.bisect(sizes, n), 1), len(sizes) - 1)
+    share = math.log(n / sizes[at - 1]) / math.log(sizes[at] / sizes[at - 1])
+    return losses[at - 1] + share * (losses[at] - losses[at - 1])
+
+
 def _alternatives(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     names = {
-        "compute_optimal": "compute-optimal",
+        "compute_optimal": "compute-optimal" + ", with text enough" * ("text_read_again" in found),
+        "text_read_again": "best with the text at hand",
+        "text_read_once": "the text at hand read once",
         "inference_aware": "cheapest in its life, this training budget",
         "same_quality_as_compute_optimal": "cheapest in its life, quality of compute-optimal",
     }
     for key, name in names.items():
         if key in found:
             each = found[key]
-            saved = f"saves {each['saved']:.0%} over its life" if "saved" in each else ""
+            more = f"saves {each['saved']:.0%} over its life" if "saved" in each else ""
+            more = f"{each['epochs']:,.1f} epochs" if "epochs" in each else more
             rows.append(
                 (
                     name,
@@ -220,7 +226,7 @@ def _alternatives(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
                     f"D {_count(each['tokens'])}",
                     f"D/N {each['tokens_per_parameter']:.0f}",
                     f"loss {each['loss']:.3f}",
-                    f"training {each['training_flops']:.3g}, life {each['lifetime_flops']:.3g} FLOPs {saved}".rstrip(),
+                    f"training {each['training_flops']:.3g}, life {each['lifetime_flops']:.3g} FLOPs {more}".rstrip(),
                 )
             )
     for served, ratio in found["tokens_per_parameter_if_served"].items():

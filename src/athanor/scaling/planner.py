@@ -49,6 +49,7 @@ TRAINED = "tokens_per_parameter"
 LEAST_FLOPS, MOST_FLOPS = 1e12, 1e30  # of a final run; outside, a law and a shape say nothing
 MOST_EPOCHS = 40.0  # of worth: Muennighoff et al. 2023, section 1
 SHAPE_OFF = 0.1  # in log parameters, from which a shape is said to miss its size
+NUM_SIZES, SIZES_AROUND = 61, 16.0  # models drawn, from a sixteenth of the plan's parameters to sixteen times
 EXPONENT_REACH = 1000.0  # budgets over which the sensitivity turns the exponent
 
 
@@ -119,7 +120,8 @@ def planned(plan: Plan) -> dict[str, Any]:
             "loss_range": loss["range"],
             "loss_range_is": loss["meaning"],
         },
-        "alternatives": _alternatives(plan, known.law, budget.flops, chosen),
+        "alternatives": _alternatives(plan, known.law, budget.flops),
+        "sizes": _sizes(plan, known.law, chosen),
         "shape": _shape(model),
         "training": {
             "lr_peak": lr,
@@ -192,11 +194,11 @@ def choose(plan: Plan, law_: Law, flops: float) -> tuple[Optimum, float]:
         return RepeatedLaw(law_, *REPETITION).optimum(flops, plan.unique_tokens)
     else:
         chosen = law_.optimum(flops)
-    if plan.unique_tokens and chosen.tokens > plan.unique_tokens:
-        repeated = RepeatedLaw(law_, *REPETITION)
-        value = float(repeated.loss(chosen.parameters, chosen.tokens, plan.unique_tokens))
-        return dataclasses.replace(chosen, loss=value), chosen.tokens / plan.unique_tokens
-    return chosen, 1.0
+    if not plan.unique_tokens:
+        return chosen, 1.0
+    # also where text is left over: that law takes parameters too many for it as worth less, and must not break off
+    value = float(RepeatedLaw(law_, *REPETITION).loss(chosen.parameters, chosen.tokens, plan.unique_tokens))
+    return dataclasses.replace(chosen, loss=value), max(chosen.tokens / plan.unique_tokens, 1.0)
 
 
 def accelerator_hours(flops: float, accelerator: Accelerator) -> float:
@@ -253,10 +255,22 @@ def _laid_out(
     return dataclasses.replace(layout, micro_batches=micro_batches, bubble=bubble), micro_batches * layout.data
 
 
-def _alternatives(plan: Plan, law_: Law, flops: float, chosen: Optimum) -> dict[str, Any]:
+def _sizes(plan: Plan, law_: Law, chosen: Optimum) -> dict[str, list[float]]:
+    """Loss of smaller and larger models at the plan's operations: what `plan_page` draws."""
+    parameters = np.geomspace(chosen.parameters / SIZES_AROUND, chosen.parameters * SIZES_AROUND, NUM_SIZES).tolist()
+    losses = [_given(plan, law_, n, chosen.compute).loss for n in parameters]
+    return {"parameters": parameters, "loss": losses}
+
+
+def _alternatives(plan: Plan, law_: Law, flops: float) -> dict[str, Any]:
     """Compute-optimal beside inference-aware, each for this budget of training, and how the rule of thumb comes out."""
     best = law_.optimum(flops)
     found: dict[str, Any] = {"compute_optimal": _described(best, plan.inference_tokens)}
+    if plan.unique_tokens and plan.unique_tokens < best.tokens:
+        again, _ = RepeatedLaw(law_, *REPETITION).optimum(flops, plan.unique_tokens)
+        once = _given(plan, law_, flops / 6 / plan.unique_tokens, flops)
+        for name, model in (("text_read_again", again), ("text_read_once", once)):
+            found[name] = _described(model, plan.inference_tokens) | {"epochs": model.tokens / plan.unique_tokens}
     served = plan.inference_tokens or None
     if served:
         found["inference_aware"] = _described(fixed_training(law_, flops, served), served)

@@ -59,8 +59,6 @@ class Plan:
     """Tokens of the vocabulary."""
     context_length: int = 8192
     """Tokens of a sequence."""
-    out: Path | None = None
-    """Folder for plan.json and plan.html."""
 
     def __post_init__(self) -> None:
         for name in ("gpus", "days", "flops", "dollars", "parameters", "tokens", "unique_tokens", "dollars_per_hour"):
@@ -76,3 +74,11 @@ class Plan:
             raise ValueError(f"--pue is {self.pue}; the hall uses at least what its accelerators do")
         if self.tuning_days is not None and self.tuning_days < 0:
             raise ValueError(f"--tuning-days is {self.tuning_days}; it must not be below 0")
+
+
+@dataclass(frozen=True)
+class PlanCommand(Plan):
+    """`athanor plan`: a plan, and where it goes besides the terminal."""
+
+    out: Path | None = None
+    """Folder for plan.json, plan.html and plan.svg."""

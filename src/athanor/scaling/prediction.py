@@ -53,16 +53,16 @@ def enough(rows: Sequence[Mapping[str, Any]]) -> bool:
 def predictions(rows: Sequence[Mapping[str, Any]], runs: Sequence[Run], prints: Mapping[str, str]) -> list[Prediction]:
     """One for each of `runs`; `prints` gives the fingerprint of a run's step by the run's name."""
     from athanor.scaling import fit as parametric
-    from athanor.scaling.intervals import prediction_interval, stretch
+    from athanor.scaling.intervals import prediction_interval, widening
     from athanor.scaling.laws import FLOPS_PER_PARAMETER_AND_TOKEN
 
     sizes, tokens, losses = ([float(row[name]) for row in rows] for name in ("parameters", "tokens", "loss"))
     spent = [FLOPS_PER_PARAMETER_AND_TOKEN * n * d for n, d in zip(sizes, tokens, strict=True)]
     fitted = parametric.fit(sizes, tokens, losses)
     draws = parametric.bootstrap(sizes, tokens, losses, fitted, resamples=RESAMPLES)
-    wider = stretch(sizes, tokens, losses, spent, fitted, COVERAGE, seed=0)
+    wider = widening(sizes, tokens, losses, spent, fitted, COVERAGE, seed=0)
     asked = [float(run.parameters) for run in runs], [float(run.tokens) for run in runs]
-    low, high = prediction_interval(fitted, draws, *asked, COVERAGE, beyond=max(spent), stretched=wider)
+    low, high = prediction_interval(fitted, draws, *asked, COVERAGE, beyond=max(spent), wider=wider)
     middle = fitted.law.loss(*asked)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return [

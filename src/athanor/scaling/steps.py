@@ -168,6 +168,7 @@ def run_hyperparameters(config: Hyperparameters, inputs: Mapping[str, Path], out
             }
         )
     asked = [(row["parameters"], row["tokens"]) for row in rows]
+    far = [told for size in asked if (told := hyperparameters.too_far(moved, *size))]
     write_text(out / "hyperparameters.svg", transfer_figure(moved, asked, config.coverage))
     found: dict[str, Any] = {
         "setting": config.setting,
@@ -178,7 +179,7 @@ def run_hyperparameters(config: Hyperparameters, inputs: Mapping[str, Path], out
         "exponent_errors": {name: _finite(value) for name, value in moved.exponent_errors.items()},
         "intercept": moved.intercept,
         "recommendations": rows,
-        "warnings": list(moved.warnings),
+        "warnings": [*moved.warnings, *far],
     }
     law = " * ".join(f"{name}^{value:+.3f}" for name, value in moved.exponents.items())
     lines = [f"best {config.setting} = {np.exp(moved.intercept):.4g} * {law}   ({len(moved.bests)} sizes)"]
@@ -193,7 +194,7 @@ def run_hyperparameters(config: Hyperparameters, inputs: Mapping[str, Path], out
             f"({_pair(row['interval'])}); expected regret {_number(row['regret'])} nats, at most "
             f"{_number(row['regret_upper'])}"
         )
-    lines += [f"  warning: {text}" for text in moved.warnings] + [f"  left out: {text}" for text in moved.skipped]
+    lines += [f"  warning: {text}" for text in found["warnings"]] + [f"  left out: {text}" for text in moved.skipped]
     return _finished(out, "hyperparameters.json", found, lines)
 
 

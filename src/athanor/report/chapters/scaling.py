@@ -19,6 +19,7 @@ TITLES = {
     "scaling.compare": "Two ladders side by side",
     "scaling.mixture": "What to train on",
     "scaling.hyperparameters": "Settings carried to larger runs",
+    "scaling.plan": "The plan of the next run",
 }
 KINDS = tuple(TITLES)
 FIRST = ("loss_against_flops.svg", "isoflop.svg", "optima.svg", "contours.svg", "residuals.svg")
