@@ -8,8 +8,9 @@ from athanor.inference.config import Sampling
 from athanor.inference.engine import ContextOverflow, Engine, Request, generate, logprobs
 from athanor.inference.sampling import RowSampling, draw, sampling_logits
 from athanor.model.attention import causal
-from athanor.model.config import LstmConfig
+from athanor.model.config import Experts, LstmConfig, ModelConfig
 from athanor.model.lstm import Lstm
+from athanor.model.rope_scaling import YarnRope
 from athanor.model.transformer import Transformer
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 11], [12, 13], [1, 2, 3]]
@@ -165,3 +166,19 @@ def test_an_lstm_generates_as_if_it_read_everything_anew():
         )
         for index, (prompt, result) in enumerate(zip(PROMPTS, results, strict=True)):
             assert result.tokens == slow_generation(recurrent, prompt, Sampling(), 30, {0, 7}, (3, index))
+
+
+def test_windows_mixtures_and_stretched_positions_generate_as_if_everything_were_read_anew():
+    config = ModelConfig(
+        vocab_size=50, context_length=64, num_layers=2, d_model=16, d_ff=8, num_heads=2, num_kv_heads=1, head_width=8,
+        sliding_window=5, window_layers=(1,), experts=Experts(num_experts=4, experts_per_token=2, d_ff=12),
+        rope_scaling=YarnRope(kind="yarn", factor=2.0, original_context_length=32),
+    )  # fmt: skip
+    special = Transformer(config).eval()
+    generator = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for parameter in special.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
+    results = generate(special, PROMPTS, Sampling(), max_new_tokens=30, stop_ids=[0, 7], seed=3, max_rows=3)
+    for index, (prompt, result) in enumerate(zip(PROMPTS, results, strict=True)):
+        assert result.tokens == slow_generation(special, prompt, Sampling(), 30, {0, 7}, (3, index))

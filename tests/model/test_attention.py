@@ -52,6 +52,34 @@ def test_causal_attention_equals_the_textbook_sum() -> None:
         torch.testing.assert_close(seen[0, :, t], (weights @ v[0, :, : t + 1])[:, 0])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("window", [1, 3, 4, 7, 8, 9, 16, 17, 40])
+def test_a_window_is_the_textbook_sum_over_the_last_positions(window: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(1)
+    q = torch.randn(2, 4, 17, 8, generator=generator).to(dtype)
+    k, v = (torch.randn(2, 2, 17, 8, generator=generator).to(dtype) for _ in range(2))
+    seen = causal(2, 17).attend(0, q, k, v, window=window)
+    for t in range(17):
+        last = slice(max(0, t + 1 - window), t + 1)
+        keys, values = (x[:, :, last].repeat_interleave(2, dim=1).float() for x in (k, v))
+        weights = torch.softmax(q[:, :, t, None].float() @ keys.mT / 8**0.5, dim=-1)
+        expected = (weights @ values)[:, :, 0]
+        tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+        torch.testing.assert_close(seen[:, :, t].float(), expected, atol=tolerance, rtol=tolerance)
+
+
+def test_gradients_through_a_window_are_those_of_the_mask_written_out() -> None:
+    q, k, v = (torch.randn(1, 2, 13, 4, requires_grad=True) for _ in range(3))
+    away = torch.randn(1, 2, 13, 4)
+    position = torch.arange(13)
+    hidden = (position > position[:, None]) | (position <= position[:, None] - 3)
+    scores = (q @ k.mT / 2).masked_fill(hidden, -torch.inf)
+    expected = torch.autograd.grad((scores.softmax(-1) @ v * away).sum(), [q, k, v])
+    found = torch.autograd.grad((causal(1, 13).attend(0, q, k, v, window=3) * away).sum(), [q, k, v])
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.integers(1, 70), min_size=1, max_size=7))
 def test_segments_equal_sequences_computed_alone(lengths: list[int]) -> None:

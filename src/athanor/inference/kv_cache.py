@@ -89,11 +89,11 @@ class Reading:
         self._row_N = rows.repeat_interleave(torch.tensor(lengths, device=cache.device))
         self._position_N = self.positions_BT[0]
 
-    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
         cache = self._cache
         cache.keys_BGCK[layer][self._row_N, :, self._position_N] = k_BGTK[0].transpose(0, 1)
         cache.values_BGCK[layer][self._row_N, :, self._position_N] = v_BGTK[0].transpose(0, 1)
-        return self._inner.attend(layer, q_BHTK, k_BGTK, v_BGTK)
+        return self._inner.attend(layer, q_BHTK, k_BGTK, v_BGTK, window)
 
 
 class Writing:
@@ -106,13 +106,9 @@ class Writing:
         lengths_B = torch.tensor(cache.lengths, device=cache.device)
         self.positions_BT = (lengths_B - 1)[:, None]
         self._row_B = torch.arange(self._rows, device=cache.device)
-        self._mask_B11C: Tensor | None = None
-        if min(cache.lengths) < self._alive:
-            beyond_BC = torch.arange(self._alive, device=cache.device) >= lengths_B[:, None]
-            mask_BC = torch.zeros(beyond_BC.shape, dtype=cache.dtype, device=cache.device)
-            self._mask_B11C = mask_BC.masked_fill_(beyond_BC, -torch.inf)[:, None, None]
+        self._masks: dict[int | None, Tensor | None] = {}  # by window
 
-    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
         keys_BGCK, values_BGCK = self._cache.keys_BGCK[layer], self._cache.values_BGCK[layer]
         position_B = self.positions_BT[:, 0]
         keys_BGCK[self._row_B, :, position_B] = k_BGTK[:, :, 0]
@@ -125,6 +121,22 @@ class Writing:
             q_BGRK,
             keys_BGCK[: self._rows, :, alive],
             values_BGCK[: self._rows, :, alive],
-            attn_mask=self._mask_B11C,
+            attn_mask=self._mask_B11C(window),
         )
         return seen_BGRK.reshape(rows, heads, 1, width)
+
+    def _mask_B11C(self, window: int | None) -> Tensor | None:
+        """What is added to the scores: minus infinity beyond a row's end and before its window; None for nothing."""
+        shortest = min(self._cache.lengths)
+        if window is not None and window >= self._alive:
+            window = None
+        if window not in self._masks:
+            lengths_B1 = self.positions_BT + 1
+            position_C = torch.arange(self._alive, device=lengths_B1.device)
+            hidden_BC = position_C >= lengths_B1
+            if window is not None:
+                hidden_BC = hidden_BC | (position_C < lengths_B1 - window)
+            mask_BC = torch.zeros(hidden_BC.shape, dtype=self._cache.dtype, device=lengths_B1.device)
+            needed = window is not None or shortest < self._alive
+            self._masks[window] = mask_BC.masked_fill_(hidden_BC, -torch.inf)[:, None, None] if needed else None
+        return self._masks[window]

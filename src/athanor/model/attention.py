@@ -9,7 +9,8 @@ The model holds no masks: it turns queries and keys by `layout.positions_BT` and
     shared_prompt   prompt, chosen, rejected laid end to end: both completions see the prompt, which
                     is computed once, and not each other (Wang et al. 2024, "prefix grouper")
 
-The last two waste nothing on padding in the matrix products; only attention itself is padded.
+The last two waste nothing on padding in the matrix products; only attention itself is padded. Every layout takes a
+sliding window: the last positions that a token sees (Beltagy et al. 2020; Jiang et al. 2023, "Mistral").
 """
 
 # B batch, T positions, H query heads, G key-value heads, K head width, N sequences, L longest sequence
@@ -30,8 +31,11 @@ class Layout(Protocol):
     def positions_BT(self) -> Tensor:
         """Rotary position of every token, int64, [B, T] or [1, T] for all rows alike."""
 
-    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
-        """The attention output BHTK of layer number `layer`; queries and keys are already rotated."""
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
+        """The attention output BHTK of layer number `layer`; queries and keys are already rotated.
+
+        With a `window` a token sees the last `window` positions, its own included.
+        """
 
 
 State = tuple[Tensor, Tensor]  # of a recurrent layer: output and memory, [1, B, D] each
@@ -91,16 +95,23 @@ def shared_prompt(triples: Sequence[tuple[int, int, int]], device: torch.device 
     return _Gathered(rows, owned_from, torch.cat(positions), device)
 
 
-def scaled_dot_product(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
-    """Causal attention over rows of equal length, [B, H, T, K]."""
-    if q_BHTK.device.type == "cpu" and q_BHTK.dtype == torch.bfloat16 and q_BHTK.shape[2] <= LONGEST_PLAIN:
-        return _plain(q_BHTK, k_BGTK, v_BGTK)
+def scaled_dot_product(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
+    """Causal attention over rows of equal length, [B, H, T, K], to at most the last `window` positions."""
+    T = q_BHTK.shape[2]
+    if window is not None and window >= T:
+        window = None
+    if window is not None and 2 * window < T:
+        return _blockwise(q_BHTK, k_BGTK, v_BGTK, window)
+    if q_BHTK.device.type == "cpu" and q_BHTK.dtype == torch.bfloat16 and T <= LONGEST_PLAIN:
+        return _plain(q_BHTK, k_BGTK, v_BGTK, window)
+    seen_TT = None if window is None else _seen(T, T, window, q_BHTK.device)
+    grouped = q_BHTK.shape[1] != k_BGTK.shape[1]
     return F.scaled_dot_product_attention(
-        q_BHTK, k_BGTK, v_BGTK, is_causal=True, enable_gqa=q_BHTK.shape[1] != k_BGTK.shape[1]
+        q_BHTK, k_BGTK, v_BGTK, attn_mask=seen_TT, is_causal=window is None, enable_gqa=grouped
     )
 
 
-def _plain(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+def _plain(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None) -> Tensor:
     """Attention in three products with the scores written out.
 
     On processors torch's fused kernel is no faster in bfloat16 than in float32, and batched products are:
@@ -109,19 +120,59 @@ def _plain(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
     """
     B, H, T, K = q_BHTK.shape
     G = k_BGTK.shape[1]
-    future_TT = torch.full((T, T), float("-inf"), dtype=q_BHTK.dtype).triu(1)
+    hidden_TT = torch.full((T, T), float("-inf"), dtype=q_BHTK.dtype).triu(1)
+    if window is not None:
+        hidden_TT.masked_fill_(_seen(T, T, window, hidden_TT.device).logical_not_(), float("-inf"))
     q = q_BHTK.reshape(B * G, H // G * T, K)
     k, v = k_BGTK.reshape(B * G, T, K), v_BGTK.reshape(B * G, T, K)
-    scores = torch.baddbmm(future_TT.repeat(H // G, 1), q, k.mT, alpha=K**-0.5)
+    scores = torch.baddbmm(hidden_TT.repeat(H // G, 1), q, k.mT, alpha=K**-0.5)
     return torch.bmm(scores.softmax(dim=-1), v).view(B, H, T, K)
+
+
+def _blockwise(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int) -> Tensor:
+    """Attention to a window much shorter than the row: blocks of W queries meet their own block and the one before.
+
+    The work grows with T * 2W instead of T * T, in products that every device has.
+    """
+    B, H, T, K = q_BHTK.shape
+    G, W, num_blocks = k_BGTK.shape[1], window, -(-T // window)
+
+    def blocks(x_BHTK: Tensor) -> Tensor:
+        """[B, blocks, heads, W, K]; the last block is filled up with zeros, which no real query sees."""
+        padded = F.pad(x_BHTK, (0, 0, 0, num_blocks * W - T))
+        return padded.reshape(B, -1, num_blocks, W, K).transpose(1, 2)
+
+    def with_previous(x_BHTK: Tensor) -> Tensor:
+        x = blocks(x_BHTK)
+        return torch.cat([F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1], x], dim=3).flatten(0, 1)
+
+    # the first block has none before it: a zero key would take weight, so it is masked there
+    seen = _seen(W, 2 * W, W, q_BHTK.device).expand(num_blocks, W, 2 * W).clone()
+    seen[0, :, :W] = False
+    seen_N1TT = seen.repeat(B, 1, 1)[:, None]
+    out = F.scaled_dot_product_attention(
+        blocks(q_BHTK).flatten(0, 1),
+        with_previous(k_BGTK),
+        with_previous(v_BGTK),
+        attn_mask=seen_N1TT,
+        enable_gqa=G != H,
+    )
+    return out.view(B, num_blocks, H, W, K).transpose(1, 2).reshape(B, H, num_blocks * W, K)[:, :, :T]
+
+
+def _seen(num_queries: int, num_keys: int, window: int, device: torch.device) -> Tensor:
+    """Which key every query sees [queries, keys], where the last query stands at the last key."""
+    query = torch.arange(num_keys - num_queries, num_keys, device=device)[:, None]
+    key = torch.arange(num_keys, device=device)
+    return (key <= query) & (key > query - window)
 
 
 class _Causal:
     def __init__(self, positions_BT: Tensor) -> None:
         self.positions_BT = positions_BT
 
-    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
-        return scaled_dot_product(q_BHTK, k_BGTK, v_BGTK)
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
+        return scaled_dot_product(q_BHTK, k_BGTK, v_BGTK, window)
 
     def recur(self, layer: int, x_BTD: Tensor, cell: Cell) -> Tensor:
         return cell(x_BTD, None)[0]
@@ -160,12 +211,12 @@ class _Gathered:
             self._groups.append(place_NL.to(device))
         self._home_of = home_of.to(device)
 
-    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
         q_THK, k_TGK, v_TGK = (x[0].transpose(0, 1) for x in (q_BHTK, k_BGTK, v_BGTK))
         outputs = []
         for place_NL in self._groups:
             q, k, v = (x[place_NL].transpose(1, 2) for x in (q_THK, k_TGK, v_TGK))
-            outputs.append(scaled_dot_product(q, k, v).transpose(1, 2).flatten(0, 1))  # [N * L, H, K]
+            outputs.append(scaled_dot_product(q, k, v, window).transpose(1, 2).flatten(0, 1))  # [N * L, H, K]
         return torch.cat(outputs)[self._home_of].transpose(0, 1)[None]
 
     def recur(self, layer: int, x_BTD: Tensor, cell: Cell) -> Tensor:

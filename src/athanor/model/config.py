@@ -8,6 +8,8 @@ them. `LstmShape` and `LstmConfig` are the same for an LSTM.
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from athanor.model.rope_scaling import RopeScaling
+
 
 @dataclass(frozen=True, kw_only=True)
 class MuP:
@@ -86,6 +88,12 @@ class Shape:
     """Scale rates and outputs with the width, so that rates found on a narrow model hold; none: as they are."""
     experts: Experts | None = field(default=None, metadata={"added": None})
     """Mixture of experts: exported as Qwen3-MoE, or Mixtral without qk_norm; none: one feed-forward layer for all."""
+    rope_scaling: RopeScaling | None = field(default=None, metadata={"added": None})
+    """Rotary positions stretched over a longer context: {kind: linear, llama3 or yarn, factor: ...}."""
+    sliding_window: int | None = field(default=None, metadata={"added": None})
+    """Positions that a token sees, itself included; exported as Mistral without qk_norm; none: all before it."""
+    window_layers: tuple[int, ...] | None = field(default=None, metadata={"added": None})
+    """Layers, counted from 0, with the sliding window; none: all of them."""
 
     def __post_init__(self) -> None:
         sizes = {
@@ -99,8 +107,19 @@ class Shape:
             raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
         if self.head_width % 2:
             raise ValueError(f"head_width {self.head_width} is odd; rotary positions turn pairs, choose an even width")
+        if self.sliding_window is not None and self.sliding_window < 1:
+            raise ValueError(f"sliding_window is {self.sliding_window}; a token sees at least itself")
+        if self.window_layers is not None:
+            if self.sliding_window is None:
+                raise ValueError("window_layers names layers, but there is no sliding_window")
+            if any(not 0 <= layer < self.num_layers for layer in self.window_layers):
+                raise ValueError(f"window_layers {list(self.window_layers)}: layers go from 0 to {self.num_layers - 1}")
         if self.experts is not None and self.mup is not None:
             raise ValueError("muP says nothing about routers; leave either mup or experts out")
+
+    def window_of(self, layer: int) -> int | None:
+        """How many positions a token sees in a layer; None where it sees all before it."""
+        return self.sliding_window if self.window_layers is None or layer in self.window_layers else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,35 +1,31 @@
-"""Models to and from Hugging Face folders: `config.json` and `model.safetensors`.
+"""Models to and from Hugging Face folders: `config.json` and `model.safetensors`, in one file or in shards.
 
-A model with QK-norm is a Qwen3ForCausalLM, one without a LlamaForCausalLM; a reward model is the same
-trunk with `score.weight` [1, D] in place of the output layer (…ForSequenceClassification with one label).
-Folders made elsewhere are read too, in one file or in shards; what this architecture does not have
-(biases, rope scaling, sliding windows, other activations) is refused by name, never dropped.
+Which architecture of transformers a model is follows from its config, see `families.py`: Llama, Mistral, Qwen3,
+Mixtral or Qwen3-MoE. A reward model is the same trunk with `score.weight` [1, D] in place of the output layer
+(…ForSequenceClassification with one label). Folders made elsewhere are read too; what this package would compute
+otherwise, and tensors that are missing or left over, are refused by name, never dropped.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from athanor.core.artifact import atomic_path, read_json, write_json
+from athanor.core.artifact import read_json, write_json
 from athanor.model.config import ModelConfig, width_ratio
+from athanor.model.families import config_from, config_to, family_of, reasons_against_export
+from athanor.model.stored_tensors import INDEX as INDEX
+from athanor.model.stored_tensors import SHARD_BYTES, StoredTensors, write_tensors
+from athanor.model.stored_tensors import WEIGHTS as WEIGHTS
 from athanor.model.transformer import Transformer, query_scale
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-
-# our name -> their name; {i} is the layer
-OUTSIDE_BLOCKS = {
-    "embedding.weight": "model.embed_tokens.weight",
-    "final_norm.weight": "model.norm.weight",
-    "head.weight": "lm_head.weight",
-}
-IN_BLOCK = {
+# our name -> their names, whose rows are stacked; {i} is the layer, {e} the expert, along our first dimension
+NAMES = {
+    "embedding.weight": ["model.embed_tokens.weight"],
+    "final_norm.weight": ["model.norm.weight"],
+    "head.weight": ["lm_head.weight"],
     "blocks.{i}.attention_norm.weight": ["model.layers.{i}.input_layernorm.weight"],
     "blocks.{i}.qkv.weight": [
         "model.layers.{i}.self_attn.q_proj.weight",
@@ -43,26 +39,48 @@ IN_BLOCK = {
     "blocks.{i}.gate_up.weight": ["model.layers.{i}.mlp.gate_proj.weight", "model.layers.{i}.mlp.up_proj.weight"],
     "blocks.{i}.down.weight": ["model.layers.{i}.mlp.down_proj.weight"],
 }
+EXPERT_NAMES = {
+    "qwen3_moe": {
+        "blocks.{i}.mixture.router.weight": ["model.layers.{i}.mlp.gate.weight"],
+        "blocks.{i}.mixture.experts.gate_up.weight": [
+            "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+            "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+        ],
+        "blocks.{i}.mixture.experts.down.weight": ["model.layers.{i}.mlp.experts.{e}.down_proj.weight"],
+    },
+    "mixtral": {
+        "blocks.{i}.mixture.router.weight": ["model.layers.{i}.block_sparse_moe.gate.weight"],
+        "blocks.{i}.mixture.experts.gate_up.weight": [
+            "model.layers.{i}.block_sparse_moe.experts.{e}.w1.weight",
+            "model.layers.{i}.block_sparse_moe.experts.{e}.w3.weight",
+        ],
+        "blocks.{i}.mixture.experts.down.weight": ["model.layers.{i}.block_sparse_moe.experts.{e}.w2.weight"],
+    },
+}
 SCORE = "score.weight"
+UNREAD = ("rotary_emb.inv_freq",)  # endings of tensors that hold nothing learned
 
 
-def save(model: Transformer, folder: Path) -> None:
-    """Write `model` to `folder` as a Hugging Face causal language model."""
+def save(model: Transformer, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write `model` to `folder` as a Hugging Face causal language model.
+
+    Raises ValueError with the reasons where no architecture of transformers computes what it does.
+    """
     tensors = _exported(model)
     if model.config.tied_embeddings:
-        tensors.pop(OUTSIDE_BLOCKS["head.weight"], None)
-    _write(folder, tensors, _hugging_face_config(model, "ForCausalLM"))
+        tensors.pop(NAMES["head.weight"][0], None)
+    _write(folder, tensors, _hugging_face_config(model, "ForCausalLM"), shard_bytes)
 
 
-def save_scorer(model: Transformer, score_weight: Tensor, folder: Path) -> None:
+def save_scorer(model: Transformer, score_weight: Tensor, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write the trunk of `model` and `score_weight` [1, D] to `folder` as a one-label sequence classifier."""
     if score_weight.shape != (1, model.config.d_model):
         raise ValueError(f"score weight is {list(score_weight.shape)}, expected [1, {model.config.d_model}]")
     tensors = _exported(model)
-    tensors.pop(OUTSIDE_BLOCKS["head.weight"], None)
+    tensors.pop(NAMES["head.weight"][0], None)
     tensors[SCORE] = score_weight.detach().cpu().contiguous()
     labels = {"num_labels": 1, "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
-    _write(folder, tensors, _hugging_face_config(model, "ForSequenceClassification") | labels)
+    _write(folder, tensors, _hugging_face_config(model, "ForSequenceClassification") | labels, shard_bytes)
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Transformer:
@@ -72,7 +90,7 @@ def load(folder: Path, dtype: torch.dtype = torch.float32, device: torch.device 
     are missing, left over or of another shape.
     """
     config = read_config(folder)
-    return _filled(config, _read_tensors(folder), folder, dtype, device)
+    return _filled(config, StoredTensors(folder), folder, dtype, device)
 
 
 def load_scorer(
@@ -82,14 +100,14 @@ def load_scorer(
 
     A reward model has no output layer: its trunk comes with tied embeddings, and its `logits` mean nothing.
     """
-    tensors = _read_tensors(folder)
+    tensors = StoredTensors(folder)
     if SCORE not in tensors:
         raise ValueError(f"{folder}: no tensor {SCORE!r}; this folder holds no reward model")
-    score_weight = tensors.pop(SCORE)
+    score_weight = tensors[SCORE]
     if score_weight.shape[0] != 1:
         raise ValueError(f"{folder}: {SCORE} has {score_weight.shape[0]} labels; a reward model has one")
     config = read_config(folder, tied_embeddings=True)
-    model = _filled(config, tensors, folder, dtype, device)
+    model = _filled(config, tensors, folder, dtype, device, used={SCORE})
     return model, score_weight.to(device=device, dtype=dtype)
 
 
@@ -98,76 +116,26 @@ def read_config(folder: Path, tied_embeddings: bool | None = None) -> ModelConfi
     path = folder / "config.json"
     if not path.exists():
         raise ValueError(f"{folder}: no config.json; expected a Hugging Face model folder")
-    raw = read_json(path)
-    kind = raw.get("model_type")
-    if kind not in ("llama", "qwen3"):
-        raise ValueError(f"{path}: model_type {kind!r} is not supported; llama and qwen3 are")
-    rope = _default_rope(raw, path)
-    refused = {
-        "attention_bias": raw.get("attention_bias", False),
-        "mlp_bias": raw.get("mlp_bias", False),
-        "use_sliding_window": raw.get("use_sliding_window", False),
-        "quantization_config": raw.get("quantization_config"),
-    }
-    for name, value in refused.items():
-        if value:
-            raise ValueError(f"{path}: {name} = {value!r} is not supported")
-    if raw.get("hidden_act", "silu") != "silu":
-        raise ValueError(f"{path}: hidden_act {raw['hidden_act']!r} is not supported; silu is")
-    num_heads = raw["num_attention_heads"]
-    tied = raw.get("tie_word_embeddings", False) if tied_embeddings is None else tied_embeddings
-    return ModelConfig(
-        vocab_size=raw["vocab_size"],
-        context_length=raw["max_position_embeddings"],
-        num_layers=raw["num_hidden_layers"],
-        d_model=raw["hidden_size"],
-        d_ff=raw["intermediate_size"],
-        num_heads=num_heads,
-        num_kv_heads=raw.get("num_key_value_heads") or num_heads,
-        head_width=raw.get("head_dim") or raw["hidden_size"] // num_heads,
-        rope_theta=float(rope),
-        norm_epsilon=raw.get("rms_norm_eps", 1e-6),
-        qk_norm=kind == "qwen3",
-        tied_embeddings=tied,
-    )
+    return config_from(read_json(path), str(path), tied_embeddings)
 
 
-def _default_rope(raw: Mapping[str, Any], path: Path) -> float:
-    """The base of unscaled rotary positions; transformers 5 and 4 keep it in different places."""
-    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise ValueError(
-            f"{path}: rotary positions are scaled ({kind!r}: {json.dumps(rope)}); only unscaled ones are supported, "
-            "and dropping the scaling would change what the model says"
-        )
-    if rope.get("partial_rotary_factor", raw.get("partial_rotary_factor", 1.0)) != 1.0:
-        raise ValueError(f"{path}: partial_rotary_factor is not supported")
-    return float(rope.get("rope_theta", raw.get("rope_theta", 10_000.0)))
+def their_names(name: str, config: ModelConfig) -> list[list[str]]:
+    """The Hugging Face tensors of our parameter `name`: a list per expert (one for any other), to stack by rows."""
+    table = NAMES | EXPERT_NAMES.get(family_of(config).model_type, {})
+    pattern, layer = name, ""
+    if name.startswith("blocks."):
+        _, layer, rest = name.split(".", 2)
+        pattern = f"blocks.{{i}}.{rest}"
+    if pattern not in table:
+        raise ValueError(f"{name} has no place in a Hugging Face model")
+    num_experts = config.experts.num_experts if config.experts is not None and "{e}" in table[pattern][0] else 1
+    return [[their_name.format(i=layer, e=expert) for their_name in table[pattern]] for expert in range(num_experts)]
 
 
 def _hugging_face_config(model: Transformer, task: str) -> dict[str, Any]:
-    config = model.config
-    name, kind = ("Qwen3", "qwen3") if config.qk_norm else ("Llama", "llama")
     return {
-        "architectures": [name + task],
-        "model_type": kind,
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.context_length,
-        "num_hidden_layers": config.num_layers,
-        "hidden_size": config.d_model,
-        "intermediate_size": config.d_ff,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "head_dim": config.head_width,
-        "rope_theta": config.rope_theta,  # read by transformers 4, vLLM and llama.cpp
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "rms_norm_eps": config.norm_epsilon,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "mlp_bias": False,
-        "tie_word_embeddings": config.tied_embeddings,
+        "architectures": [family_of(model.config).class_prefix + task],
+        **config_to(model.config),
         "initializer_range": 0.02,
         "dtype": str(model.embedding.weight.dtype).removeprefix("torch."),
         "use_cache": True,
@@ -176,19 +144,24 @@ def _hugging_face_config(model: Transformer, task: str) -> dict[str, Any]:
 
 def _exported(model: Transformer) -> dict[str, Tensor]:
     """The weights of `model` under their Hugging Face names."""
-    rows_of = _rows(model.config)
+    reasons = reasons_against_export(model.config)
+    if reasons:
+        raise ValueError(f"this model has no Hugging Face form: {'; '.join(reasons)}")
     tensors = {}
+    rows_of = _row_parts(model)
     for name, parameter in model.named_parameters():
-        theirs = _their_names(name)
-        parts = torch.split(parameter, rows_of[len(theirs)]) if len(theirs) > 1 else (parameter,)
-        for their_name, part in zip(theirs, parts, strict=True):
-            tensors[their_name] = part.detach().cpu().contiguous()
+        experts = their_names(name, model.config)
+        stack = parameter.detach().cpu()
+        for theirs, matrix in zip(experts, stack if _is_stack(name) else [stack], strict=True):
+            parts = torch.split(matrix, rows_of[name]) if len(theirs) > 1 else (matrix,)
+            for their_name, part in zip(theirs, parts, strict=True):
+                tensors[their_name] = part.contiguous()
     return tensors if model.config.mup is None else _folded(tensors, model.config)
 
 
 def _folded(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """`tensors` with the multipliers of muP taken into the weights they follow: the exported model is a plain one."""
-    last = OUTSIDE_BLOCKS["final_norm.weight"]
+    last = NAMES["final_norm.weight"][0]
     folded = {**tensors, last: tensors[last] * width_ratio(config)}
     part = "q_norm" if config.qk_norm else "q_proj"
     for name in (name for name in tensors if name.endswith(f"{part}.weight")):
@@ -196,64 +169,54 @@ def _folded(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor
     return folded
 
 
-def _their_names(name: str) -> list[str]:
-    """The Hugging Face tensors whose rows, stacked, are our parameter `name`."""
-    if name in OUTSIDE_BLOCKS:
-        return [OUTSIDE_BLOCKS[name]]
-    _, layer, rest = name.split(".", 2)
-    return [their_name.format(i=layer) for their_name in IN_BLOCK[f"blocks.{{i}}.{rest}"]]
+def _is_stack(name: str) -> bool:
+    """Whether our parameter stacks one matrix per expert."""
+    return ".mixture.experts." in name
 
 
-def _rows(config: ModelConfig) -> dict[int, list[int]]:
-    """How a fused matrix splits, by the number of its parts: three for qkv, two for gate and up."""
-    kv = config.num_kv_heads * config.head_width
-    return {3: [config.num_heads * config.head_width, kv, kv], 2: [config.d_ff, config.d_ff]}
+def _row_parts(model: Transformer) -> dict[str, list[int]]:
+    """How the rows of matrices that stack several maps split, by parameter name."""
+    return {
+        f"{name}.weight": list(module.parts)
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "parts", None), tuple)
+    }
 
 
 def _filled(
-    config: ModelConfig, tensors: dict[str, Tensor], folder: Path, dtype: torch.dtype, device: torch.device | str
+    config: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    used: set[str] | None = None,
 ) -> Transformer:
+    """The model of `config` with `tensors`, of which `used` serve elsewhere."""
     with torch.device("meta"):
         model = Transformer(config)
+    # beside tied embeddings some tools write the output layer all the same
+    read = {NAMES["head.weight"][0], *(used or ())} if config.tied_embeddings else set(used or ())
     state = {}
     for name, parameter in model.named_parameters():
-        theirs = _their_names(name)
-        missing = [their_name for their_name in theirs if their_name not in tensors]
+        experts = their_names(name, config)
+        flat = [their_name for theirs in experts for their_name in theirs]
+        missing = [their_name for their_name in flat if their_name not in tensors]
         if missing:
-            raise ValueError(f"{folder}: the weights lack {', '.join(missing)}")
-        stacked = torch.cat([tensors.pop(their_name) for their_name in theirs])
-        if stacked.shape != parameter.shape:
-            raise ValueError(f"{folder}: {theirs} have shape {list(stacked.shape)}, expected {list(parameter.shape)}")
-        state[name] = stacked.to(device=device, dtype=dtype)
-    tensors.pop(OUTSIDE_BLOCKS["head.weight"], None)  # written beside tied embeddings by some tools
-    left_over = [name for name in tensors if not name.endswith("rotary_emb.inv_freq")]
+            raise ValueError(f"{folder}: the weights lack {', '.join(missing[:5])}")
+        matrices = [torch.cat([tensors[their_name].to(dtype) for their_name in theirs]) for theirs in experts]
+        found = torch.stack(matrices) if _is_stack(name) else matrices[0]
+        if found.shape != parameter.shape:
+            raise ValueError(f"{folder}: {flat[:3]} have shape {list(found.shape)}, expected {list(parameter.shape)}")
+        state[name] = found.to(device)
+        read.update(flat)
+    left_over = sorted(name for name in tensors if name not in read and not name.endswith(UNREAD))
     if left_over:
-        raise ValueError(f"{folder}: tensors this architecture does not have: {', '.join(sorted(left_over)[:5])}")
+        raise ValueError(f"{folder}: tensors this architecture does not have: {', '.join(left_over[:5])}")
     model.load_state_dict(state, assign=True)
     model.compute_dtype = dtype
     return model
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of `folder`, from one file or from the shards its index names."""
-    if (folder / WEIGHTS).exists():
-        files = [WEIGHTS]
-    elif (folder / INDEX).exists():
-        files = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
-    else:
-        raise ValueError(f"{folder}: neither {WEIGHTS} nor {INDEX}; expected a Hugging Face model folder")
-    tensors = {}
-    for file in files:
-        if not (folder / file).exists():
-            raise ValueError(f"{folder}: {INDEX} names {file}, which is missing")
-        with safe_open(folder / file, framework="pt") as shard:
-            for name in shard.keys():  # noqa: SIM118 - not a dict
-                tensors[name] = shard.get_tensor(name)
-    return tensors
-
-
-def _write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(dict(sorted(tensors.items())), temporary, metadata={"format": "pt"})
+def _write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], shard_bytes: int) -> None:
+    write_tensors(folder, tensors, shard_bytes)
     write_json(folder / "config.json", config)

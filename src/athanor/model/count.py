@@ -48,13 +48,15 @@ def flops_per_token(
     """Floating point operations of training on one token: forward and backward, a multiply-add is two.
 
     Attention is counted in full, as the products without causal skipping: a query meets every position
-    of the sequence (Chowdhery et al. 2022, appendix B). `sequence_length` defaults to the context length.
+    of the sequence (Chowdhery et al. 2022, appendix B), or as many as its sliding window holds.
+    `sequence_length` defaults to the context length.
     """
     linear = 6.0 * count_parameters(config, "matmul")
     if convention == "six_n" or isinstance(config, LstmConfig):
         return linear
     length = sequence_length or config.context_length
-    return linear + 12.0 * config.num_layers * config.num_heads * config.head_width * length
+    met = sum(min(length, config.window_of(layer) or length) for layer in range(config.num_layers))
+    return linear + 12.0 * config.num_heads * config.head_width * met
 
 
 def _block_matrices(config: ModelConfig | LstmConfig, active: bool) -> int:

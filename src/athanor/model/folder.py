@@ -1,56 +1,62 @@
-"""Model folders of either architecture: a Transformer's is a Hugging Face folder, an LSTM's is our own.
+"""Model folders of any architecture: a Hugging Face folder where there is one for it, else our own.
 
-An LSTM's folder has the same files, config.json and model.safetensors, under our own names for the tensors
-and with model_type "athanor_lstm"; other programs do not know it.
+Our own folder has the same files, config.json and model.safetensors, under our own names for the tensors and with
+a model_type that begins with "athanor_"; other programs do not know it. It holds LSTMs, and Transformers with
+parts that no architecture of transformers has (`families.reasons_against_export`).
 """
 
-import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
-from athanor.core.artifact import atomic_path, read_json, write_json
-from athanor.core.config import from_dict
+from athanor.core.artifact import read_json, write_json
+from athanor.core.config import from_dict, to_dict
 from athanor.model import convert
-from athanor.model.config import LstmConfig
+from athanor.model.config import LstmConfig, ModelConfig
+from athanor.model.families import reasons_against_export
 from athanor.model.language_model import LanguageModel
 from athanor.model.lstm import Lstm
+from athanor.model.stored_tensors import SHARD_BYTES, StoredTensors, write_tensors
 from athanor.model.transformer import Transformer
 
-LSTM_TYPE = "athanor_lstm"
+OWN: dict[str, tuple[type[LstmConfig | ModelConfig], type[LanguageModel], str]] = {
+    "athanor_lstm": (LstmConfig, Lstm, "AthanorLstm"),
+    "athanor_transformer": (ModelConfig, Transformer, "AthanorTransformer"),
+}
 
 
-def save(model: LanguageModel, folder: Path) -> None:
+def save(model: LanguageModel, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write weights and config of `model` to `folder`."""
-    if isinstance(model, Transformer):
-        convert.save(model, folder)
+    if isinstance(model, Transformer) and not reasons_against_export(model.config):
+        convert.save(model, folder, shard_bytes)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    model_type, (_, _, architecture) = next(item for item in OWN.items() if isinstance(model, item[1][1]))
     tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
-    with atomic_path(folder / convert.WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-    described = {"architectures": ["AthanorLstm"], "model_type": LSTM_TYPE, **dataclasses.asdict(model.config)}
-    write_json(folder / "config.json", described)
+    write_tensors(folder, tensors, shard_bytes)
+    write_json(
+        folder / "config.json", {"architectures": [architecture], "model_type": model_type, **to_dict(model.config)}
+    )
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> LanguageModel:
     """The language model in `folder`, with weights and products in `dtype`; errors are those of `convert.load`."""
     path = folder / "config.json"
-    if not path.exists() or read_json(path).get("model_type") != LSTM_TYPE:
+    described = read_json(path) if path.exists() else {}
+    if described.get("model_type") not in OWN:
         return convert.load(folder, dtype, device)
-    raw = {key: value for key, value in read_json(path).items() if key not in ("architectures", "model_type")}
+    kind_of_config, kind_of_model, _ = OWN[described["model_type"]]
+    raw = {key: value for key, value in described.items() if key not in ("architectures", "model_type")}
+    construct: Any = kind_of_model
     with torch.device("meta"):
-        model = Lstm(from_dict(LstmConfig, raw, str(path)))
-    weights = folder / convert.WEIGHTS
-    if not weights.exists():
-        raise ValueError(f"{folder}: no {convert.WEIGHTS}")
-    tensors = load_file(weights)
+        model: LanguageModel = construct(from_dict(kind_of_config, raw, str(path)))
+    tensors = StoredTensors(folder)
+    state = {}
     for name, parameter in model.named_parameters():
         found = list(tensors[name].shape) if name in tensors else None
         if found != list(parameter.shape):
-            raise ValueError(f"{weights}: {name} has shape {found}, expected {list(parameter.shape)}")
-    state = {name: tensors[name].to(device=device, dtype=dtype) for name, _ in model.named_parameters()}
+            raise ValueError(f"{folder}: {name} has shape {found}, expected {list(parameter.shape)}")
+        state[name] = tensors[name].to(device=device, dtype=dtype)
     model.load_state_dict(state, assign=True)
     model.compute_dtype = dtype
     return model

@@ -92,7 +92,7 @@ class MixtureOfExperts(nn.Module):
         y_MD: Tensor = self.experts(x_ND[place_M // chosen_NS.shape[1]], counts_E)
         back_M = torch.empty_like(place_M)
         back_M[place_M] = torch.arange(len(place_M), device=place_M.device)
-        y_NSD = y_MD[back_M].unflatten(0, chosen_NS.shape)
+        y_NSD = y_MD[back_M].view(*chosen_NS.shape, -1)
         y_ND: Tensor = (y_NSD * weight_NS.to(y_NSD.dtype)[..., None]).sum(dim=1)
         return y_ND.view_as(x_BTD)
 
@@ -133,7 +133,8 @@ class ExpertStack(nn.Module):
     def forward(self, x_MD: Tensor, counts_E: Tensor) -> Tensor:
         """The outputs [M, D] for tokens sorted by expert, of which the first `counts_E[0]` are the first one's."""
         if self.exchange is not None:
-            return self.exchange(self, x_MD, counts_E)
+            exchanged: Tensor = self.exchange(self, x_MD, counts_E)
+            return exchanged
         return self.compute(x_MD, counts_E)
 
     def compute(self, x_MD: Tensor, counts_E: Tensor) -> Tensor:
@@ -142,7 +143,8 @@ class ExpertStack(nn.Module):
         aligned = gate_up.shape[2] % 8 == 0 and down.shape[2] % 8 == 0  # rows begin at multiples of 16 bytes
         if aligned and has_grouped_product(x_MD.device.type, x_MD.dtype):
             return _grouped(x_MD, counts_E, gate_up, down)
-        return _one_by_one(x_MD, counts_E.tolist(), gate_up, down)
+        y_MD: Tensor = _one_by_one(x_MD, counts_E.tolist(), gate_up, down)
+        return y_MD
 
 
 class StackedLinear(nn.Module):

@@ -9,8 +9,8 @@ and keys (Henry et al. 2020), RMSNorm, SwiGLU (Shazeer 2020), both added to the 
 No biases, no dropout. Parameters keep their own type; `compute_dtype` is the type of the matrix
 products, to which weights are cast as they are used, so that float32 weights train in bfloat16
 products with float32 gradients and no second copy.
-The feed-forward layer may be a mixture of experts, see `moe.py`.
-Left out: rope scaling, sliding windows.
+The feed-forward layer may be a mixture of experts (`moe.py`), positions may be stretched over a longer context
+(`rope_scaling.py`), and layers may see a window of the last positions alone (Beltagy et al. 2020).
 """
 
 # B batch, T positions, D model width, H query heads, G key-value heads, K head width, V vocabulary
@@ -26,6 +26,7 @@ from athanor.model.config import ModelConfig, width_ratio
 from athanor.model.language_model import LanguageModel
 from athanor.model.layers import Embedding, Linear, RMSNorm
 from athanor.model.moe import MixtureOfExperts, Routing
+from athanor.model.rotary import rotary_angles, rotate
 
 EMBEDDING_STD = 0.02
 HEAD_STD = 0.02
@@ -46,6 +47,7 @@ class Block(nn.Module):
             self.k_norm = RMSNorm(config.head_width, config.norm_epsilon)
         self.qk_norm = config.qk_norm
         self.query_scale = query_scale(config)
+        self.window = {} if config.window_of(layer) is None else {"window": config.window_of(layer)}
         self.attention_out = Linear(width_all_heads, config.d_model)
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
         self.mixture = None if config.experts is None else MixtureOfExperts(config)
@@ -71,7 +73,8 @@ class Block(nn.Module):
         if self.query_scale != 1.0:
             q = q * self.query_scale
         q, k = rotate(q, cos_BTK, sin_BTK), rotate(k, cos_BTK, sin_BTK)
-        seen_BHTK = layout.attend(self.layer, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        seen_BHTK = layout.attend(self.layer, q, k, v, **self.window)
         return cast(Tensor, self.attention_out(seen_BHTK.transpose(1, 2).flatten(-2)))
 
 
@@ -107,27 +110,6 @@ class Transformer(LanguageModel):
 def query_scale(config: ModelConfig) -> float:
     """What queries are multiplied by, so that attention divides by the head's width and not by its root (muP)."""
     return 1.0 if config.mup is None else math.sqrt(config.mup.base_head_width / config.head_width)
-
-
-def rotary_angles(positions_BT: Tensor, config: ModelConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosine and sine [B, T, 1, K] of the angle of every position and channel, computed in float32.
-
-    The sine of the first half of the channels is negated, as `rotate` wants it.
-    """
-    half = config.head_width // 2
-    exponents = torch.arange(half, dtype=torch.float32, device=positions_BT.device) / half
-    angles = positions_BT[..., None].float() * config.rope_theta**-exponents
-    cos, sin = angles.cos(), angles.sin()
-    return (
-        torch.cat([cos, cos], dim=-1).to(dtype)[:, :, None],
-        torch.cat([-sin, sin], dim=-1).to(dtype)[:, :, None],
-    )
-
-
-def rotate(x_BTHK: Tensor, cos_BTK: Tensor, sin_BTK: Tensor) -> Tensor:
-    """`x` with channel i and channel i + K/2 turned together, the pairing of Llama in Hugging Face."""
-    first, second = x_BTHK.chunk(2, dim=-1)
-    return x_BTHK * cos_BTK + torch.cat([second, first], dim=-1) * sin_BTK
 
 
 @torch.no_grad()

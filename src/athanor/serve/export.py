@@ -17,6 +17,8 @@ import torch
 from athanor.core.artifact import MANIFEST, Manifest, read_json, read_manifest, write_json, write_text
 from athanor.core.console import say
 from athanor.model import convert
+from athanor.model.families import ARCHITECTURES
+from athanor.model.stored_tensors import weight_files
 from athanor.serve.config import Export
 from athanor.serve.find import find_model, model_name
 from athanor.serve.loaded import load_model
@@ -24,9 +26,7 @@ from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.model_folder import copy_tokenizer
 
 CARD = "README.md"
-COPIED = ("config.json", "model.safetensors")
 MADE_BY_US = "Made by athanor."  # in the card; only such a folder is ever replaced
-ARCHITECTURES = ("LlamaForCausalLM", "Qwen3ForCausalLM")
 
 
 def main(options: Export) -> None:
@@ -51,7 +51,8 @@ def export(source: Path, destination: Path, *, name: str | None = None, overwrit
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
-        for file in COPIED:
+        index = [convert.INDEX] if (source / convert.INDEX).exists() else []
+        for file in ["config.json", *index, *(path.name for path in weight_files(source))]:
             shutil.copyfile(source / file, temporary / file)
         copy_tokenizer(source, temporary)
         write_json(temporary / "generation_config.json", _generation_config(source, loaded.tokenizer))
