@@ -48,15 +48,8 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
 
     def parts(step: int) -> Iterator[Part]:
         batch = batch_of(step, len(train), config.batch_size, config.seed)
-        sizes = [train[i].num_tokens for i in batch]
-        yield from seeded(
-            (
-                partial(_share, model, [train[i] for i in part], reference_P2[part], config, len(batch))
-                for part in micro_batches(batch, sizes, config.micro_batch_tokens)
-            ),
-            config.seed,
-            step,
-        )
+        of_batch = dpo_parts(model, [train[i] for i in batch], reference_P2[batch], config)
+        return seeded(of_batch, config.seed, step)
 
     def after_step(done: int) -> dict[str, float]:
         if done in kept_steps:
@@ -82,6 +75,16 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         "held_out_margin": config.beta * float((ratios_P2[:, 0] - ratios_P2[:, 1]).mean()),
         "held_out_pairs": len(held_out),
     }
+
+
+def dpo_parts(model: Transformer, pairs: Sequence[Pair], reference_P2: Tensor, config: Dpo) -> Iterator[Part]:
+    """One batch's forward passes, whose losses add up to its mean over pairs.
+
+    `reference_P2` holds the reference's log-probabilities [P, 2] of the chosen and the rejected completions.
+    """
+    sizes = [pair.num_tokens for pair in pairs]
+    for part in micro_batches(range(len(pairs)), sizes, config.micro_batch_tokens):
+        yield partial(_share, model, [pairs[i] for i in part], reference_P2[part], config, len(pairs))
 
 
 @torch.no_grad()

@@ -48,8 +48,7 @@ def run(config: Grpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     reference.requires_grad_(False)
     reward_model = load_reward_model(inputs["reward_model"])
     prompts, too_long = read_prompts(inputs["conversations"] / PROMPTS, tokenizer, policy.config.context_length)
-    optimizer = Optimizer(policy, AdamW(lr_peak=config.lr_peak, weight_decay=0.0), None)
-    state = TrainingState({"policy": policy}, {"policy": optimizer})
+    state = begin(config, policy)
 
     def update(number: int) -> dict[str, float]:
         chosen = batch_of(number, len(prompts), config.num_prompts, config.seed)
@@ -66,6 +65,12 @@ def run(config: Grpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         "checkpoints": kept,
         **summary(read_metrics(out), config.num_updates),
     }
+
+
+def begin(config: Grpo, policy: Transformer) -> TrainingState:
+    """The state before the first update."""
+    optimizer = Optimizer(policy, AdamW(lr_peak=config.lr_peak, weight_decay=0.0), None)
+    return TrainingState({"policy": policy}, {"policy": optimizer})
 
 
 def one_update(

@@ -65,16 +65,9 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
         add_adapters(trunk, config.lora, config.seed)
     settings = config.fit(len(train))
 
-    def share_of(part: Sequence[Pair], batch_size: int) -> Share:
-        scores_P2 = scorer(part)
-        loss = loss_of(scores_P2, config) * (len(part) / batch_size)
-        accuracy = float((scores_P2[:, 0] > scores_P2[:, 1]).float().sum()) / batch_size
-        return Share(loss, sum(pair.num_tokens for pair in part), {"training_accuracy": accuracy})
-
     def parts(step: int) -> Iterator[Part]:
-        batch = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
-        micro = micro_batches(batch, [pair.num_tokens for pair in batch], config.micro_batch_tokens)
-        yield from seeded((partial(share_of, part, len(batch)) for part in micro), config.seed, step)
+        batch = batch_of(step, len(train), config.batch_size, config.seed)
+        return seeded(reward_parts(scorer, [train[i] for i in batch], config), config.seed, step)
 
     fitted = fit(scorer, parts, settings, out, label=f"reward model ({config.split})")
     trunk.compute_dtype = torch.float32
@@ -96,6 +89,19 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
         **accuracies(rows, scores_P2),
         "scores": {"chosen": float(scores_P2[:, 0].mean()), "rejected": float(scores_P2[:, 1].mean())},
     }
+
+
+def reward_parts(scorer: Scorer, pairs: Sequence[Pair], config: RewardModel) -> Iterator[Part]:
+    """One batch's forward passes, whose losses add up to its mean over pairs."""
+
+    def share_of(part: Sequence[Pair]) -> Share:
+        scores_P2 = scorer(part)
+        loss = loss_of(scores_P2, config) * (len(part) / len(pairs))
+        accuracy = float((scores_P2[:, 0] > scores_P2[:, 1]).float().sum()) / len(pairs)
+        return Share(loss, sum(pair.num_tokens for pair in part), {"training_accuracy": accuracy})
+
+    for part in micro_batches(pairs, [pair.num_tokens for pair in pairs], config.micro_batch_tokens):
+        yield partial(share_of, part)
 
 
 def loss_of(scores_P2: Tensor, config: RewardModel) -> Tensor:
