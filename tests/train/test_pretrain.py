@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from athanor.core.artifact import read_jsonl
 from athanor.core.tracker import read_metrics
 from athanor.model import folder as model_files
-from athanor.model.config import LstmShape, Shape
+from athanor.model.config import Experts, LstmShape, Shape
 from athanor.tokenizer.token_shards import TokenDataset
 from athanor.train import pretrain
 from athanor.train.config import AdamW, Muon, Pretrain, PretrainFit, Schedule
@@ -215,3 +215,32 @@ def test_passes_over_a_source_multiply_with_passes_over_the_mixture(
     assert pretrain._source_epochs(tmp_path, 1.0) == {"books": 2.0, "forum": 1.0}
     assert capsys.readouterr().err == ""
     assert pretrain._source_epochs(tmp_path / "elsewhere", 3.0) == {}
+
+
+def test_a_mixture_of_experts_trains_with_its_losses_and_loads_in_transformers(
+    corpus: dict[str, Path], tmp_path: Path
+) -> None:
+    experts = Experts(num_experts=4, experts_per_token=2, d_ff=24)
+    config = replace(CONFIG, shape=replace(SHAPE, experts=experts), fit=replace(CONFIG.fit, num_steps=40))
+    pretrain.run(replace(config, micro_batch_size=2), corpus, tmp_path)
+    rows = [row for row in read_metrics(tmp_path) if "balance_loss" in row]
+    assert len(rows) == 40
+    for row in rows:
+        assert sum(row[f"expert_{e:02d}"] for e in range(4)) == pytest.approx(1)
+        auxiliary = 0.01 * row["balance_loss"] + 0.001 * row["router_z_loss"]
+        assert row["loss"] == pytest.approx(row["cross_entropy"] + auxiliary, abs=1e-3)
+    assert rows[-1]["cross_entropy"] < rows[0]["cross_entropy"] - 1
+    assert rows[-1]["busiest_expert"] < 2
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert type(theirs).__name__ == "Qwen3MoeForCausalLM"
+
+
+def test_the_depth_decides_what_is_not_given(
+    corpus: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = PretrainFit(num_steps=3, threads=1)
+    metrics = pretrain.run(Pretrain(depth=1, batch_size=2, fit=fit, sample_prompts=()), corpus, tmp_path)
+    assert metrics["dial"]["shape.d_model"] == 64 and metrics["dial"]["batch_size"] == 2
+    assert metrics["steps"] == 3
+    assert "depth: shape.num_layers 1, shape.d_model 64" in capsys.readouterr().err.replace("\n", " ")
+    assert model_files.load(tmp_path).config.num_heads == 1

@@ -156,8 +156,19 @@ class Pretrain:
     """Temperature of the samples; 0 takes the most likely token."""
     seed: int = 0
     """Seed of the weights, the order of the sequences and the samples."""
+    depth: int | None = field(default=None, metadata={"added": None})
+    """One dial: layers of a Transformer, from which width, heads, learning rates, batch and tokens follow at
+    compute-optimal settings; options that differ from their defaults win over it; none: all as it stands."""
+    tokens_per_parameter: float = field(default=20.0, metadata={"added": 20.0})
+    """Tokens per parameter in matrix products, where depth decides: 20 after Hoffmann et al. 2022; nanochat: 10.75."""
 
     def __post_init__(self) -> None:
+        if self.depth is not None and self.depth < 1:
+            raise ValueError(f"depth is {self.depth}; it must be at least 1")
+        if self.depth is not None and self.lstm is not None:
+            raise ValueError("depth describes a Transformer; leave it out with an lstm")
+        if self.tokens_per_parameter <= 0:
+            raise ValueError(f"tokens_per_parameter is {self.tokens_per_parameter}; it must be above 0")
         for name in ("batch_size", "micro_batch_size", "validation_steps", "validation_tokens", "sample_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -25,6 +25,7 @@ from athanor.core.mixture import read_mixture
 from athanor.model.attention import causal
 from athanor.model.config import LstmConfig, ModelConfig
 from athanor.model.count import count_parameters, flops_per_token
+from athanor.model.families import reasons_against_export
 from athanor.model.language_model import LanguageModel
 from athanor.model.lstm import Lstm
 from athanor.model.moe import Routing
@@ -33,6 +34,7 @@ from athanor.tokenizer.token_shards import TokenDataset
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train import parallel
 from athanor.train.config import Pretrain
+from athanor.train.depth import at_depth, described
 from athanor.train.gradients import Part, Share
 from athanor.train.loader import Batches, Source
 from athanor.train.loss import cross_entropy_and_z
@@ -50,11 +52,15 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
     threads = use_threads(config.fit.threads)
     device = training_device()
     with parallel.joined(device) as world:
+        tokenizer = Tokenizer.load(inputs["tokenizer"])
+        config, dial = at_depth(config, tokenizer.vocab_size)
         if config.batch_size % world.size:
             raise ValueError(f"batch_size {config.batch_size} is not a multiple of the {world.size} processes")
-        tokenizer = Tokenizer.load(inputs["tokenizer"])
         validation = _dataset(inputs["tokens"] / "validation", tokenizer)
         batches = _batches(config, inputs["tokens"], tokenizer)
+        if dial and world.leads:
+            for line in described(config, dial, tokenizer.vocab_size, batches.train_epochs(config.fit.num_steps)):
+                console.say(line)
         source_epochs = _source_epochs(inputs["tokens"], batches.train_epochs(config.fit.num_steps))
         model = _new_model(config, tokenizer.vocab_size).to(device)
         model.compute_dtype = compute_dtype(config.fit.precision, device)
@@ -99,6 +105,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
             console.say(f"  validation: {final.bits_per_byte:.3f} bits per byte, perplexity {final.perplexity:.1f}")
     flops = flops_per_token(model.config) * fitted.num_tokens
     return {
+        **({"dial": {choice.name: choice.value for choice in dial}} if dial else {}),
         "parameters": count_parameters(model.config, "all"),
         "parameters_non_embedding": count_parameters(model.config, "non_embedding"),
         "parameters_matmul": count_parameters(model.config, "matmul"),
@@ -129,7 +136,12 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
 
 def _new_model(config: Pretrain, vocab_size: int) -> LanguageModel:
     if config.lstm is None:
-        return Transformer(ModelConfig.of(config.shape, vocab_size), config.seed)
+        model = Transformer(ModelConfig.of(config.shape, vocab_size), config.seed)
+        for reason in reasons_against_export(model.config):
+            console.warn(
+                f"this model cannot be exported to a Hugging Face folder, only this package reads it: {reason}"
+            )
+        return model
     console.warn("an LSTM cannot be exported to a Hugging Face folder: only this package reads it")
     return Lstm(LstmConfig.of(config.lstm, vocab_size), config.seed)
 
