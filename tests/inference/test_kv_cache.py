@@ -40,8 +40,7 @@ def test_rows_keep_their_own_values_while_others_grow_and_leave(model):
 def test_what_lies_beyond_a_rows_end_never_reaches_it(model):
     cache = KVCache(model.config, torch.float32)
     read(cache, [1, 40], [1.0, 2.0])
-    for cached in (*cache.keys_BGCK, *cache.values_BGCK):
-        cached[0, :, 2:] = 1e30
+    cache.held_2LBCGK[:, 0, 2:] = 1e30
     assert torch.allclose(write(cache, [1.0, 2.0]), torch.tensor([1.0, 2.0]))
 
 
@@ -56,7 +55,7 @@ def test_positions_count_each_row_from_its_own_start(model):
 def test_space_grows_in_blocks_and_holds_what_was_there(model):
     cache = KVCache(model.config, torch.float32)
     read(cache, [BLOCK], [4.0])
-    before = cache.keys_BGCK[0][0, :, :BLOCK].clone()
+    before = cache.copy(0, 0, BLOCK)
     write(cache, [4.0])
-    assert cache.keys_BGCK[0].shape[2] % BLOCK == 0
-    assert torch.equal(cache.keys_BGCK[0][0, :, :BLOCK], before)
+    assert cache.held_2LBCGK.shape[2] % BLOCK == 0
+    assert torch.equal(cache.copy(0, 0, BLOCK), before)

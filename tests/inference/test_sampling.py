@@ -1,5 +1,8 @@
 """Sampling: equal to independent implementations, and each row on its own."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from transformers.generation import logits_process as hf
 
 from athanor.inference.config import Sampling
-from athanor.inference.sampling import RowSampling, draw, log_probability_of, sampling_logits
+from athanor.inference.sampling import RowSampling, _candidates, draw, log_probability_of, next_tokens, sampling_logits
 
 VOCAB_SIZE = 300
 
@@ -79,6 +82,107 @@ def test_drawing_at_evenly_spaced_uniforms_gives_the_probabilities():
     tokens_B = draw(logits_V.expand(50_000, 20), uniform_B)
     shares = torch.bincount(tokens_B, minlength=20) / 50_000
     assert torch.allclose(shares, logits_V.softmax(-1), atol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(samplings | st.builds(Sampling, temperature=st.just(0.0)), min_size=1, max_size=4),
+    st.integers(0, 1000),
+    st.sampled_from([VOCAB_SIZE, 2048, 4097]),
+    st.booleans(),
+)
+def test_next_tokens_are_those_of_drawing_from_the_whole_distribution(rows, seed, vocab_size, coarse):
+    generator = torch.Generator().manual_seed(seed)
+    logits_BV = torch.randn(len(rows), vocab_size, generator=generator) * 3
+    if coarse:
+        logits_BV = logits_BV.to(torch.bfloat16).float()  # many ties
+    seen_BV = torch.rand(len(rows), vocab_size, generator=generator) < 0.1
+    uniform_B = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+    options = RowSampling.of(rows, vocab_size)
+    drawn = next_tokens(logits_BV, options, uniform_B, seen_BV)
+    expected_BV = sampling_logits(logits_BV, options, seen_BV)
+    assert drawn.tokens_B.tolist() == draw(expected_BV, uniform_B).tolist()
+    assert torch.allclose(drawn.log_probability_B, log_probability_of(logits_BV, drawn.tokens_B), atol=1e-5)
+    assert torch.allclose(drawn.sampling_log_probability_B, log_probability_of(expected_BV, drawn.tokens_B), atol=1e-5)
+
+
+@pytest.mark.parametrize("vocab_size", [8192, 8195])
+def test_candidates_hold_every_token_that_top_k_leaves(vocab_size):
+    logits_BV = torch.randn(8, vocab_size, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16).float()
+    options = RowSampling.of([Sampling(top_k=k) for k in (1, 2, 5, 20, 50, 50, 49, 7)], vocab_size)
+    found = _candidates(logits_BV, options)
+    assert found is not None and found[0].shape[1] < vocab_size / 4
+    tokens_BC, values_BC = found
+    assert torch.equal(values_BC, logits_BV.gather(1, tokens_BC))
+    for row in range(8):
+        kept = sampling_logits(logits_BV, options)[row].isfinite().nonzero()[:, 0].tolist()
+        assert set(kept) <= set(tokens_BC[row].tolist())
+
+
+def test_too_many_ties_at_the_edge_of_top_k_are_all_kept():
+    logits_BV = torch.zeros(1, 8192)
+    logits_BV[0, 100:110] = 1.0
+    options = RowSampling.of([Sampling(top_k=20)], 8192)
+    assert _candidates(logits_BV, options) is None
+    assert int(sampling_logits(logits_BV, options).isfinite().sum()) == 8192
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(temperature=0.7, top_k=12),
+        Sampling(top_p=0.8),
+        Sampling(temperature=1.5, min_p=0.1),
+        Sampling(top_k=40, top_p=0.9, repetition_penalty=1.3),
+    ],
+)
+def test_frequencies_follow_the_law(sampling):
+    """Pearson's chi-square of 20,000 draws with a fixed seed, against probabilities by the definitions."""
+    vocab_size, num_draws = 1500, 20_000
+    logits_V = torch.randn(vocab_size, generator=torch.Generator().manual_seed(3)) * 2
+    seen_V = torch.zeros(vocab_size, dtype=torch.bool)
+    seen_V[logits_V.topk(5).indices] = True
+    law_V = slow_law(logits_V, sampling, seen_V)
+    uniform_B = torch.from_numpy(np.random.default_rng(8).random(num_draws))
+    counts_V = torch.zeros(vocab_size, dtype=torch.float64)
+    for part_B in uniform_B.split(500):
+        options = RowSampling.of([sampling] * len(part_B), vocab_size)
+        drawn = next_tokens(logits_V.expand(len(part_B), -1), options, part_B, seen_V.expand(len(part_B), -1))
+        counts_V += torch.bincount(drawn.tokens_B, minlength=vocab_size)
+    assert counts_V[law_V == 0].sum() == 0
+    expected_V = law_V * num_draws
+    common_V = expected_V >= 5  # the rest together is one class
+    expected = torch.cat([expected_V[common_V], expected_V[~common_V].sum()[None]])
+    counts = torch.cat([counts_V[common_V], counts_V[~common_V].sum()[None]])
+    inside = expected > 0
+    chi_square = float(((counts - expected) ** 2 / expected)[inside].sum())
+    freedom = int(inside.sum()) - 1
+    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5  # four standard deviations
+
+
+def slow_law(logits_V, sampling, seen_V):
+    """The probabilities, token by token, as the papers define them."""
+    logits = [float(value) for value in logits_V]
+    for token, seen in enumerate(seen_V.tolist()):
+        if seen:
+            factor = sampling.repetition_penalty
+            logits[token] = logits[token] / factor if logits[token] > 0 else logits[token] * factor
+    logits = [value / sampling.temperature for value in logits]
+    order = sorted(range(len(logits)), key=lambda token: -logits[token])
+    order = order[: sampling.top_k]
+    weight = {token: math.exp(logits[token]) for token in order}
+    total, nucleus, mass = sum(weight.values()), [], 0.0
+    for token in order:
+        nucleus.append(token)
+        mass += weight[token] / total
+        if mass >= sampling.top_p:
+            break
+    kept = [token for token in nucleus if weight[token] >= sampling.min_p * weight[order[0]]]
+    law_V = torch.zeros(len(logits), dtype=torch.float64)
+    for token in kept:
+        law_V[token] = weight[token] / sum(weight[other] for other in kept)
+    return law_V
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1 - 2**-53])

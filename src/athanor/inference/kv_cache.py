@@ -3,11 +3,13 @@
 Each row of the cache is one sequence, written from position 0 on; there is no padding on the left, so a row's
 tokens have the positions they had in training. The cache gives the model two layouts (see `model.attention`):
 
-* `reading(lengths)`: new prompts laid end to end. They attend exactly as in training and fill new rows.
+* `reading(lengths)`: new prompts laid end to end. They attend exactly as in training and fill new rows; what is
+  known of a prompt's beginning from elsewhere is copied in and not read again.
 * `writing()`: one new token in every row, attending over the positions that are alive.
 
-Rows come and go while others continue: `drop` moves the last row into the hole. Space grows in blocks of
-positions, and attention reads only as far as the longest row.
+Rows come and go while others continue: `drop` moves the last row into the hole, `repeat` adds copies of a row. Space
+grows in blocks of positions, and attention reads only as far as the longest row. One position's keys of all heads lie
+together, so that a new token is one copy.
 """
 
 from collections.abc import Sequence
@@ -19,9 +21,11 @@ from torch import Tensor
 from athanor.model.attention import Layout, segments
 from athanor.model.config import ModelConfig
 
-# B rows, T positions, H query heads, G key-value heads, R = H / G, K head width, C cached positions, N sum of lengths
+# B rows, T positions, H query heads, G key-value heads, R = H / G, K head width, C cached positions, N sum of lengths,
+# L layers, P positions of a block, S unread positions; 2L: keys of layer 0, values of layer 0, keys of layer 1, ...
 
 BLOCK = 64  # the cache holds a multiple of this many positions
+GRAIN = 32  # prompts whose unread parts round up to the same multiple of this are attended together
 
 
 class KVCache:
@@ -33,16 +37,27 @@ class KVCache:
         self.device = torch.device(device)
         self.lengths: list[int] = []
         """Tokens held in each row."""
-        shape = (0, config.num_kv_heads, 0, config.head_width)
-        self.keys_BGCK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_layers)]
-        self.values_BGCK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_layers)]
+        shape = (2 * config.num_layers, 0, 0, config.num_kv_heads, config.head_width)
+        self.held_2LBCGK = torch.zeros(shape, dtype=dtype, device=device)
 
-    def reading(self, lengths: Sequence[int]) -> "Reading":
-        """The layout of prompts of these lengths, laid end to end; each fills a new row at the end."""
+    def reading(
+        self, lengths: Sequence[int], begun: Sequence[Sequence[Tensor]] | None = None, more_rows: int = 0
+    ) -> "Reading":
+        """The layout of prompts of these lengths, laid end to end; each fills a new row at the end.
+
+        `begun[n]`, blocks [2L, P, G, K] as `copy` returns them, are the beginning of prompt n where that is known; only
+        the tokens after it are given to the model, at least one. Room is made for `more_rows` that are soon to follow.
+        """
         first = len(self.lengths)
         self.lengths.extend(lengths)
-        self._reserve(len(self.lengths), max(self.lengths))
-        return Reading(self, first, lengths)
+        self._reserve(len(self.lengths) + more_rows, max(self.lengths))
+        num_held = [0] * len(lengths)
+        for n, blocks in enumerate(begun or ()):
+            for block_2LPGK in blocks:
+                end = num_held[n] + block_2LPGK.shape[1]
+                self.held_2LBCGK[:, first + n, num_held[n] : end] = block_2LPGK
+                num_held[n] = end
+        return Reading(self, first, lengths, num_held)
 
     def writing(self) -> "Writing":
         """The layout of one more token in every row."""
@@ -50,50 +65,149 @@ class KVCache:
         self._reserve(len(self.lengths), max(self.lengths))
         return Writing(self)
 
+    def repeat(self, row: int, count: int) -> None:
+        """Adds `count` copies of a row at the end."""
+        first, length = len(self.lengths), self.lengths[row]
+        self.lengths += [length] * count
+        self._reserve(len(self.lengths), length)
+        self.held_2LBCGK[:, first : first + count, :length] = self.held_2LBCGK[:, row : row + 1, :length]
+
+    def copy(self, row: int, start: int, end: int) -> Tensor:
+        """Keys and values [2L, P, G, K] of some positions of a row."""
+        return self.held_2LBCGK[:, row, start:end].clone()
+
     def drop(self, row: int) -> int:
         """Forgets a row; the last row takes its place. Returns the row that was moved."""
         last = len(self.lengths) - 1
         if row != last:
             length = self.lengths[last]
-            for cached_BGCK in (*self.keys_BGCK, *self.values_BGCK):
-                cached_BGCK[row, :, :length] = cached_BGCK[last, :, :length]
+            self.held_2LBCGK[:, row, :length] = self.held_2LBCGK[:, last, :length]
             self.lengths[row] = length
         del self.lengths[last]
         return last
 
+    def keep(self, layer: int, place_N: Tensor, k_NGK: Tensor, v_NGK: Tensor) -> None:
+        """Writes the keys and values of some tokens; place n is row times positions held plus position."""
+        self.held_2LBCGK[2 * layer].flatten(0, 1).index_copy_(0, place_N, k_NGK)
+        self.held_2LBCGK[2 * layer + 1].flatten(0, 1).index_copy_(0, place_N, v_NGK)
+
     def _reserve(self, rows: int, positions: int) -> None:
         """Makes room for at least this many rows and positions; what is held stays."""
-        have_rows, _, have_positions, _ = self.keys_BGCK[0].shape
+        _, have_rows, have_positions, *_ = self.held_2LBCGK.shape
         if rows <= have_rows and positions <= have_positions:
             return
         rows = max(rows, have_rows)
         if positions > have_positions:  # at least half as much again: copying stays a small share of the work
             positions = -(-max(positions, have_positions * 3 // 2) // BLOCK) * BLOCK
         positions = max(positions, have_positions)
-        for cached in (self.keys_BGCK, self.values_BGCK):
-            for layer, old_BGCK in enumerate(cached):
-                # zeros, not empty: what a mask hides is multiplied by 0, and 0 times a stray nan is nan
-                grown_BGCK = old_BGCK.new_zeros(rows, old_BGCK.shape[1], positions, old_BGCK.shape[3])
-                grown_BGCK[:have_rows, :, :have_positions] = old_BGCK
-                cached[layer] = grown_BGCK
+        # zeros, not empty: what a mask hides is multiplied by 0, and 0 times a stray nan is nan
+        grown = self.held_2LBCGK.new_zeros(
+            self.held_2LBCGK.shape[0], rows, positions, self.config.num_kv_heads, self.config.head_width
+        )
+        grown[:, :have_rows, :have_positions] = self.held_2LBCGK
+        self.held_2LBCGK = grown
 
 
 class Reading:
-    """Layout of new prompts: (1, N) tokens laid end to end, none sees another; keys and values are kept."""
+    """Layout of new prompts: (1, N) tokens laid end to end, none sees another; keys and values are kept.
 
-    def __init__(self, cache: KVCache, first_row: int, lengths: Sequence[int]) -> None:
+    Prompts that are read from their first token on are attended as in training. The others see the beginning that
+    was copied into their row as well; they are padded to the longest unread part of similar prompts.
+    """
+
+    def __init__(self, cache: KVCache, first_row: int, lengths: Sequence[int], num_held: Sequence[int]) -> None:
         self._cache = cache
-        self._inner: Layout = segments(lengths, device=cache.device)
-        self.positions_BT = self._inner.positions_BT
-        rows = torch.arange(first_row, first_row + len(lengths), device=cache.device)
-        self._row_N = rows.repeat_interleave(torch.tensor(lengths, device=cache.device))
-        self._position_N = self.positions_BT[0]
+        device = cache.device
+        starts, self._whole, continued, begin = [], list[int](), dict[tuple[int, int], list[int]](), 0
+        for n, (length, held) in enumerate(zip(lengths, num_held, strict=True)):
+            starts.append(begin)
+            if held == 0:
+                self._whole.append(n)
+            else:
+                continued.setdefault((-(-(length - held) // GRAIN), -(-length // GRAIN)), []).append(n)
+            begin += length - held
+        self.positions_BT = torch.cat(
+            [torch.arange(held, length) for length, held in zip(lengths, num_held, strict=True)]
+        ).to(device)[None]
+        capacity = cache.held_2LBCGK.shape[2]
+        row_start_N = torch.arange(first_row, first_row + len(lengths)).repeat_interleave(
+            torch.tensor(lengths) - torch.tensor(num_held)
+        )
+        self._place_N = row_start_N.to(device) * capacity + self.positions_BT[0]
+        self._inner: Layout | None = segments([lengths[n] for n in self._whole], device) if self._whole else None
+        self._whole_at: Tensor | None = None  # flat places of the prompts read whole; None where that is all of them
+        if continued and self._whole:
+            self._whole_at = torch.cat([torch.arange(starts[n], starts[n] + lengths[n]) for n in self._whole]).to(
+                device
+            )
+        self._continued: list[_Continued] = []
+        for members in continued.values():
+            unread = [lengths[n] - num_held[n] for n in members]
+            # padding repeats the last token: it is computed twice and taken once
+            at_NS = torch.tensor(
+                [[starts[n] + min(s, u - 1) for s in range(max(unread))] for n, u in zip(members, unread, strict=True)]
+            )
+            own_N = torch.cat([torch.arange(u) + i * at_NS.shape[1] for i, u in enumerate(unread)])
+            row_N = torch.tensor([first_row + n for n in members])
+            position_NS = self.positions_BT[0][at_NS.to(device)]
+            longest = max(lengths[n] for n in members)
+            self._continued.append(
+                _Continued(cache, at_NS.to(device), row_N.to(device), own_N.to(device), position_NS, longest)
+            )
 
     def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
-        cache = self._cache
-        cache.keys_BGCK[layer][self._row_N, :, self._position_N] = k_BGTK[0].transpose(0, 1)
-        cache.values_BGCK[layer][self._row_N, :, self._position_N] = v_BGTK[0].transpose(0, 1)
-        return self._inner.attend(layer, q_BHTK, k_BGTK, v_BGTK, window)
+        k_NGK, v_NGK = k_BGTK[0].transpose(0, 1), v_BGTK[0].transpose(0, 1)
+        self._cache.keep(layer, self._place_N, k_NGK, v_NGK)
+        if not self._continued:
+            assert self._inner is not None
+            return self._inner.attend(layer, q_BHTK, k_BGTK, v_BGTK, window)
+        seen_1HNK = torch.empty_like(q_BHTK)
+        if self._inner is not None:
+            at = self._whole_at
+            q, k, v = q_BHTK[:, :, at], k_BGTK[:, :, at], v_BGTK[:, :, at]
+            seen_1HNK[:, :, at] = self._inner.attend(layer, q, k, v, window)
+        for part in self._continued:
+            part.attend(layer, q_BHTK[0], seen_1HNK[0], window)
+        return seen_1HNK
+
+
+class _Continued:
+    """Prompts of which a beginning was known: flat places at_NS of the unread tokens, padded with the last."""
+
+    def __init__(
+        self, cache: KVCache, at_NS: Tensor, row_N: Tensor, own_N: Tensor, position_NS: Tensor, longest: int
+    ) -> None:
+        self._cache, self._at_NS, self._row_N, self._own_N = cache, at_NS, row_N, own_N
+        self._position_NS, self._longest = position_NS, longest
+        self._masks: dict[int | None, Tensor] = {}  # by window
+
+    def attend(self, layer: int, q_HTK: Tensor, seen_HTK: Tensor, window: int | None) -> None:
+        """Fills in the attention outputs of these prompts' tokens."""
+        keys_BCGK, values_BCGK = self._cache.held_2LBCGK[2 * layer : 2 * layer + 2, :, : self._longest]
+        num, padded = self._at_NS.shape
+        heads, _, width = q_HTK.shape
+        # the query heads of a group stand in line under their common key head, as in `Writing`
+        q_NGQK = q_HTK[:, self._at_NS].transpose(0, 1).reshape(num, keys_BCGK.shape[2], -1, width)
+        seen = F.scaled_dot_product_attention(
+            q_NGQK,
+            keys_BCGK[self._row_N].transpose(1, 2),
+            values_BCGK[self._row_N].transpose(1, 2),
+            attn_mask=self._mask_N1QC(window),
+        )
+        seen_HNK = seen.reshape(num, heads, padded, width).transpose(0, 1).flatten(1, 2)
+        seen_HTK[:, self._at_NS.flatten()[self._own_N]] = seen_HNK[:, self._own_N]
+
+    def _mask_N1QC(self, window: int | None) -> Tensor:
+        if window not in self._masks:
+            position_NS1 = self._position_NS[..., None]
+            position_C = torch.arange(self._longest, device=position_NS1.device)
+            hidden_NSC = position_C > position_NS1
+            if window is not None:
+                hidden_NSC = hidden_NSC | (position_C <= position_NS1 - window)
+            mask_NSC = torch.zeros(hidden_NSC.shape, dtype=self._cache.dtype, device=position_C.device)
+            repeats = self._cache.config.num_heads // self._cache.config.num_kv_heads
+            self._masks[window] = mask_NSC.masked_fill_(hidden_NSC, -torch.inf).repeat(1, repeats, 1)[:, None]
+        return self._masks[window]
 
 
 class Writing:
@@ -102,41 +216,44 @@ class Writing:
     def __init__(self, cache: KVCache) -> None:
         self._cache = cache
         self._rows = len(cache.lengths)
-        self._alive = max(cache.lengths)
-        lengths_B = torch.tensor(cache.lengths, device=cache.device)
-        self.positions_BT = (lengths_B - 1)[:, None]
-        self._row_B = torch.arange(self._rows, device=cache.device)
+        self._shortest, self._alive = min(cache.lengths), max(cache.lengths)
+        self.position_B = torch.tensor(cache.lengths, device=cache.device) - 1
+        capacity = cache.held_2LBCGK.shape[2]
+        self._place_B = torch.arange(self._rows, device=cache.device) * capacity + self.position_B
         self._masks: dict[int | None, Tensor | None] = {}  # by window
 
-    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
-        keys_BGCK, values_BGCK = self._cache.keys_BGCK[layer], self._cache.values_BGCK[layer]
-        position_B = self.positions_BT[:, 0]
-        keys_BGCK[self._row_B, :, position_B] = k_BGTK[:, :, 0]
-        values_BGCK[self._row_B, :, position_B] = v_BGTK[:, :, 0]
-        # The R query heads that share a key head stand where a sequence would have R positions.
-        rows, heads, _, width = q_BHTK.shape
-        q_BGRK = q_BHTK.reshape(rows, k_BGTK.shape[1], -1, width)
-        alive = slice(0, self._alive)
-        seen_BGRK = F.scaled_dot_product_attention(
-            q_BGRK,
-            keys_BGCK[: self._rows, :, alive],
-            values_BGCK[: self._rows, :, alive],
-            attn_mask=self._mask_B11C(window),
-        )
-        return seen_BGRK.reshape(rows, heads, 1, width)
+    @property
+    def positions_BT(self) -> Tensor:
+        """Position of the new token of every row."""
+        return self.position_B[:, None]
 
-    def _mask_B11C(self, window: int | None) -> Tensor | None:
+    def attend(self, layer: int, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None = None) -> Tensor:
+        return self.attend_one(layer, q_BHTK[:, :, 0], k_BGTK[:, :, 0], v_BGTK[:, :, 0], window)[:, :, None]
+
+    def attend_one(self, layer: int, q_BHK: Tensor, k_BGK: Tensor, v_BGK: Tensor, window: int | None = None) -> Tensor:
+        """The attention output BHK of one token per row."""
+        self._cache.keep(layer, self._place_B, k_BGK, v_BGK)
+        first = 0 if window is None else max(self._shortest - window, 0)  # no row sees what is before
+        keys_BGCK, values_BGCK = self._cache.held_2LBCGK[
+            2 * layer : 2 * layer + 2, : self._rows, first : self._alive
+        ].transpose(2, 3)
+        # The R query heads that share a key head stand where a sequence would have R positions.
+        rows, heads, width = q_BHK.shape
+        q_BGRK = q_BHK.reshape(rows, k_BGK.shape[1], -1, width)
+        mask_B11C = self._mask_B11C(window, first)
+        seen_BGRK = F.scaled_dot_product_attention(q_BGRK, keys_BGCK, values_BGCK, attn_mask=mask_B11C)
+        return seen_BGRK.reshape(rows, heads, width)
+
+    def _mask_B11C(self, window: int | None, first: int) -> Tensor | None:
         """What is added to the scores: minus infinity beyond a row's end and before its window; None for nothing."""
-        shortest = min(self._cache.lengths)
-        if window is not None and window >= self._alive:
-            window = None
+        if self._shortest == self._alive:  # then what no window reaches is not looked at
+            return None
         if window not in self._masks:
-            lengths_B1 = self.positions_BT + 1
-            position_C = torch.arange(self._alive, device=lengths_B1.device)
-            hidden_BC = position_C >= lengths_B1
+            position_C = torch.arange(first, self._alive, device=self.position_B.device)
+            position_B1 = self.positions_BT
+            hidden_BC = position_C > position_B1
             if window is not None:
-                hidden_BC = hidden_BC | (position_C < lengths_B1 - window)
-            mask_BC = torch.zeros(hidden_BC.shape, dtype=self._cache.dtype, device=lengths_B1.device)
-            needed = window is not None or shortest < self._alive
-            self._masks[window] = mask_BC.masked_fill_(hidden_BC, -torch.inf)[:, None, None] if needed else None
+                hidden_BC = hidden_BC | (position_C <= position_B1 - window)
+            mask_BC = torch.zeros(hidden_BC.shape, dtype=self._cache.dtype, device=position_C.device)
+            self._masks[window] = mask_BC.masked_fill_(hidden_BC, -torch.inf)[:, None, None]
         return self._masks[window]

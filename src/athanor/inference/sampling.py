@@ -5,19 +5,24 @@ pure function of its arguments: the randomness is the uniform numbers, which the
 request's own seed, so what a request gets does not depend on who shares its batch.
 
 A truncation is a lowest allowed logit per row, so rows with different options go through the same few
-operations and only what needs it is sorted. Tokens exactly tied with the lowest allowed one are kept.
+operations and only what needs it is sorted. Tokens exactly tied with the lowest allowed one are kept. `next_tokens`
+is what the engine calls: where every row has a top_k it looks at the few groups of tokens that can hold the k most
+likely ones, and gives what `draw` gives on `sampling_logits`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from athanor.inference.config import Sampling
 
-# B rows, V vocabulary, C candidates (the most likely tokens, in order)
+# B rows, V vocabulary, C candidates (some tokens that hold the most likely ones), M members of a group, N groups
 MIN_TEMPERATURE = 1e-4  # colder is greedy: float32 logits divided by less overflow
+MIN_GROUPED = 1024  # tokens of a vocabulary from which on finding candidates pays
+SPARE_GROUPS = 14
 FIRST_CANDIDATES = 64  # for top_p: this many most likely tokens are tried first, then four times as many
 
 
@@ -31,6 +36,7 @@ class RowSampling:
     top_p_B: Tensor | None
     min_log_p_B1: Tensor | None
     penalty_B1: Tensor | None
+    all_greedy: bool = False
 
     @classmethod
     def of(cls, rows: Sequence[Sampling], vocab_size: int, device: torch.device | str = "cpu") -> "RowSampling":
@@ -55,6 +61,7 @@ class RowSampling:
             top_p_B=column([row.top_p for row in rows], unused=1.0),
             min_log_p_B1=None if min_p is None else min_p.log()[:, None],
             penalty_B1=None if penalty is None else penalty[:, None],
+            all_greedy=all(greedy),
         )
 
     @property
@@ -73,17 +80,53 @@ class RowSampling:
         )
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """One token per row, and how likely it was."""
+
+    tokens_B: Tensor
+    log_probability_B: Tensor
+    """Under the model itself: temperature 1, nothing truncated."""
+    sampling_log_probability_B: Tensor
+    """Under the distribution that the token was drawn from."""
+
+
+def next_tokens(logits_BV: Tensor, rows: RowSampling, uniform_B: Tensor, seen_BV: Tensor | None = None) -> Drawn:
+    """A token for every row at `uniform_B` (float64, in [0, 1)); `seen_BV` as in `sampling_logits`."""
+    if not rows.changes_distribution:
+        tokens_B, own_B = _draw(logits_BV, uniform_B)
+        return Drawn(tokens_B, own_B, own_B)
+    tempered_BV = _tempered(logits_BV, rows, seen_BV)
+    if rows.all_greedy:  # the most likely token is in every truncation
+        tokens_B = tempered_BV.argmax(dim=-1)
+        return Drawn(tokens_B, log_probability_of(logits_BV, tokens_B), torch.zeros_like(logits_BV[:, 0]))
+    candidates = _candidates(tempered_BV, rows)
+    if candidates is None:
+        tokens_B, drawn_B = _draw(_truncated(tempered_BV, rows), uniform_B)
+    else:
+        tokens_BC, tempered_BC = candidates
+        place_B, drawn_B = _draw(_truncated(tempered_BC, rows), uniform_B)
+        tokens_B = tokens_BC.gather(1, place_B[:, None]).squeeze(1)
+    return Drawn(tokens_B, log_probability_of(logits_BV, tokens_B), drawn_B)
+
+
 def sampling_logits(logits_BV: Tensor, rows: RowSampling, seen_BV: Tensor | None = None) -> Tensor:
     """The logits of the distribution that each row draws from: penalised, tempered, truncated (-inf).
 
     `seen_BV` marks the tokens of each row's prompt and completion so far; only the penalty reads it.
     """
+    return _truncated(_tempered(logits_BV, rows, seen_BV), rows)
+
+
+def _tempered(logits_BV: Tensor, rows: RowSampling, seen_BV: Tensor | None) -> Tensor:
     if rows.penalty_B1 is not None:
         if seen_BV is None:
             raise ValueError("a repetition penalty needs seen_BV, the tokens that each row has seen")
         logits_BV = penalised(logits_BV, seen_BV, rows.penalty_B1)
-    if rows.temperature_B1 is not None:
-        logits_BV = logits_BV / rows.temperature_B1
+    return logits_BV if rows.temperature_B1 is None else logits_BV / rows.temperature_B1
+
+
+def _truncated(logits_BV: Tensor, rows: RowSampling) -> Tensor:
     lowest_B1 = lowest_allowed(logits_BV, rows)
     if lowest_B1 is not None:
         logits_BV = logits_BV.masked_fill(logits_BV < lowest_B1, -torch.inf)
@@ -92,6 +135,34 @@ def sampling_logits(logits_BV: Tensor, rows: RowSampling, seen_BV: Tensor | None
         only_best_BV = torch.full_like(logits_BV, -torch.inf).scatter_(1, best_B1, 0.0)
         logits_BV = torch.where(rows.greedy_B[:, None], only_best_BV, logits_BV)
     return logits_BV
+
+
+def _candidates(logits_BV: Tensor, rows: RowSampling) -> tuple[Tensor, Tensor] | None:
+    """Tokens (ascending) and logits [B, C] that hold all that top_k leaves, ties included; None where all are needed.
+
+    Tokens that lie N apart form a group. The k most likely tokens lie in the k groups with the greatest maxima; some
+    more groups are taken, since ties with the last one may lie there; where they do not suffice the answer is None.
+    """
+    num_tokens = logits_BV.shape[1]
+    if rows.top_k_B is None or rows.greedy_B is not None or num_tokens < MIN_GROUPED:
+        return None
+    widest = int(rows.top_k_B.max())
+    wanted = widest + SPARE_GROUPS
+    members = 2 ** int(np.log2(max((num_tokens / wanted) ** 0.5, 1)))
+    groups = num_tokens // members
+    if wanted * 4 > groups:
+        return None
+    grouped_BMN = logits_BV[:, : members * groups].view(-1, members, groups)
+    maximum_BN = grouped_BMN.amax(dim=1)
+    chosen_BC = maximum_BN.topk(wanted, dim=-1, sorted=False).indices.sort(dim=-1).values
+    place_BMC = chosen_BC[:, None].expand(-1, members, -1)
+    rest = torch.arange(members * groups, num_tokens, device=logits_BV.device)
+    tokens_BC = (place_BMC + torch.arange(0, members * groups, groups, device=logits_BV.device)[:, None]).flatten(1)
+    tokens_BC = torch.cat([tokens_BC, rest.expand(len(tokens_BC), -1)], dim=1)
+    logits_BC = torch.cat([grouped_BMN.gather(2, place_BMC).flatten(1), logits_BV[:, members * groups :]], dim=1)
+    kth_B1 = _kth_largest(logits_BC, rows.top_k_B)
+    complete = ((maximum_BN >= kth_B1).sum(dim=-1) <= wanted).all()
+    return (tokens_BC, logits_BC) if bool(complete) else None
 
 
 def penalised(logits_BV: Tensor, seen_BV: Tensor, penalty_B1: Tensor) -> Tensor:
@@ -120,9 +191,21 @@ def _kth_largest(logits_BV: Tensor, top_k_B: Tensor) -> Tensor:
     vocab_size = logits_BV.shape[-1]
     limited_B = top_k_B < vocab_size
     widest = int(torch.where(limited_B, top_k_B, 1).max())
-    largest_BC = logits_BV.topk(widest, dim=-1).values
+    largest_BC = _largest(logits_BV, widest)
     kth_B1 = largest_BC.gather(1, (top_k_B.clamp(max=widest) - 1)[:, None])
     return kth_B1.masked_fill(~limited_B[:, None], -torch.inf)
+
+
+def _largest(logits_BV: Tensor, count: int) -> Tensor:
+    """The `count` largest logits of each row, in falling order."""
+    if logits_BV.device.type != "cpu":
+        return logits_BV.topk(count, dim=-1).values
+    first = logits_BV.shape[1] - count
+    largest_BC = np.partition(logits_BV.detach().numpy(), first, axis=1)[
+        :, first:
+    ]  # a quarter of the time of torch's topk
+    largest_BC.sort(axis=1)
+    return torch.from_numpy(largest_BC[:, ::-1].copy())
 
 
 def _nucleus_floor(logits_BV: Tensor, top_p_B: Tensor) -> Tensor:
@@ -132,7 +215,7 @@ def _nucleus_floor(logits_BV: Tensor, top_p_B: Tensor) -> Tensor:
     total_B1 = logits_BV.logsumexp(dim=-1, keepdim=True)
     width = min(FIRST_CANDIDATES, vocab_size)
     while True:
-        largest_BC = logits_BV.topk(width, dim=-1).values
+        largest_BC = _largest(logits_BV, width)
         mass_BC = (largest_BC - total_B1).exp().cumsum(dim=-1)
         enough_B = (mass_BC[:, -1] >= top_p_B) | ~limited_B
         if width == vocab_size or bool(enough_B.all()):
@@ -145,12 +228,19 @@ def _nucleus_floor(logits_BV: Tensor, top_p_B: Tensor) -> Tensor:
 
 def draw(logits_BV: Tensor, uniform_B: Tensor) -> Tensor:
     """One token per row by inverting the cumulative distribution at `uniform_B` (float64, in [0, 1))."""
-    weights_BV = (logits_BV - logits_BV.amax(dim=-1, keepdim=True)).exp()
-    cumulative_BV = weights_BV.cumsum(dim=-1, dtype=torch.float64)
-    target_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
+    return _draw(logits_BV, uniform_B)[0]
+
+
+def _draw(logits_BV: Tensor, uniform_B: Tensor) -> tuple[Tensor, Tensor]:
+    """The drawn tokens and their log-probabilities."""
+    relative_BV = logits_BV - logits_BV.amax(dim=-1, keepdim=True)
+    cumulative_BV = relative_BV.exp().cumsum(dim=-1, dtype=torch.float64)
+    total_B1 = cumulative_BV[:, -1:]
     # right=True: the first place whose cumulative weight exceeds the target, which never has weight 0
-    tokens_B1 = torch.searchsorted(cumulative_BV, target_B1, right=True)
-    return tokens_B1.squeeze(1).clamp(max=logits_BV.shape[-1] - 1)
+    tokens_B1 = torch.searchsorted(cumulative_BV, uniform_B[:, None] * total_B1, right=True)
+    tokens_B1 = tokens_B1.clamp(max=logits_BV.shape[-1] - 1)
+    log_probability_B1 = relative_BV.gather(1, tokens_B1) - total_B1.log().to(logits_BV.dtype)
+    return tokens_B1.squeeze(1), log_probability_B1.squeeze(1)
 
 
 def log_probability_of(logits_BV: Tensor, tokens_B: Tensor) -> Tensor:

@@ -30,6 +30,12 @@ class StateCache:
         """The layout of one more token in every row."""
         return StateWriting(self)
 
+    def repeat(self, row: int, count: int) -> None:
+        """Adds `count` copies of a row at the end."""
+        for layer, state in enumerate(self.states):
+            grown = [torch.cat([held, held[:, row : row + 1].expand(-1, count, -1)], dim=1) for held in state]
+            self.states[layer] = (grown[0], grown[1])
+
     def drop(self, row: int) -> int:
         """Forgets a row; the last row takes its place. Returns the row that was moved."""
         last = self.states[0][0].shape[1] - 1
