@@ -6,8 +6,8 @@ A Llama-shaped model of 10.6M parameters in its blocks (6 layers, width 384, voc
 top-k 50. Tasks: prompts of 32 tokens and 96 new ones at batch 1, 16 and 64; `ragged`, 32 prompts of 8 to 64 tokens
 whose answers end after 8 to 192 (the peer computes finished rows until the last one ends; only tokens before an end
 count); `shared`, 8 prompts of 192 tokens with 8 answers of 48 each. Contenders take turns; the table shows medians of
-wall and of CPU seconds. nanochat's engine is not on the package index: its column is transformers' rate in bf16 times the published
-ratio (.80, 1.04 and 1.44 at batch 1, 16 and 64; measured with nanochat 92d63d4 on two cores of an AMD EPYC).
+wall and of CPU seconds. nanochat's engine is not on the package index: its column is transformers' rate in bf16 times
+the published ratio (.80, 1.04 and 1.44 at batch 1, 16 and 64; nanochat 92d63d4 on two cores of an AMD EPYC).
 """
 
 import argparse

@@ -150,15 +150,14 @@ class _Layer:
         heads, groups, width = self._heads, self._groups, self._width
         normed_BD = _normed(x_BD, self._attention_gain, self._epsilon)
         qkv_BHK = self._qkv(normed_BD).view(len(x_BD), heads + 2 * groups, width)
-        qk_BHK, v_BGK = qkv_BHK.split([heads + groups, groups], dim=1)
+        qk_BHK, v_BGK = qkv_BHK[:, : heads + groups], qkv_BHK[:, heads + groups :]
         if self._head_gain_HK is not None:
             qk_BHK = _normed(qk_BHK, self._head_gain_HK, self._epsilon)
         if self._query_scale != 1.0:
             qk_BHK = torch.cat([qk_BHK[:, :heads] * self._query_scale, qk_BHK[:, heads:]], dim=1)
         # sines of the first half are negative: a channel and the one half a head away turn together
         qk_BHK = torch.addcmul(qk_BHK * cos_BK, qk_BHK.roll(width // 2, -1), sin_BK)
-        q_BHK, k_BGK = qk_BHK.split([heads, groups], dim=1)
-        seen_BHK = layout.attend_one(number, q_BHK, k_BGK, v_BGK, self._window)
+        seen_BHK = layout.attend_one(number, qk_BHK[:, :heads], qk_BHK[:, heads:], v_BGK, self._window)
         x_BD = x_BD + self._attention_out(seen_BHK.flatten(1))
         gate_BF, up_BF = self._gate_up(_normed(x_BD, self._feed_forward_gain, self._epsilon)).chunk(2, dim=1)
         return x_BD + self._down(F.silu(gate_BF).mul_(up_BF))
@@ -166,8 +165,10 @@ class _Layer:
 
 def _normed(x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
     """RMSNorm over the last dimension, rounded where the model's own rounds."""
-    scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_().div_(x.shape[-1])
-    return (x * scale.add_(epsilon).rsqrt_().to(x.dtype)).mul_(gain)
+    scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+    scale = torch.rsqrt(scale.mul_(1 / x.shape[-1]).add_(epsilon))
+    normed: Tensor = x * (scale if x.dtype == torch.float32 else scale.to(x.dtype))
+    return normed.mul_(gain)
 
 
 def _plain(weight: Tensor) -> Product:

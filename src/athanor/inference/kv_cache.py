@@ -39,6 +39,7 @@ class KVCache:
         """Tokens held in each row."""
         shape = (2 * config.num_layers, 0, 0, config.num_kv_heads, config.head_width)
         self.held_2LBCGK = torch.zeros(shape, dtype=dtype, device=device)
+        self._flat: tuple[Tensor, ...] = ()  # views [B * C, G, K], keys and values of each layer
 
     def reading(
         self, lengths: Sequence[int], begun: Sequence[Sequence[Tensor]] | None = None, more_rows: int = 0
@@ -88,8 +89,8 @@ class KVCache:
 
     def keep(self, layer: int, place_N: Tensor, k_NGK: Tensor, v_NGK: Tensor) -> None:
         """Writes the keys and values of some tokens; place n is row times positions held plus position."""
-        self.held_2LBCGK[2 * layer].flatten(0, 1).index_copy_(0, place_N, k_NGK)
-        self.held_2LBCGK[2 * layer + 1].flatten(0, 1).index_copy_(0, place_N, v_NGK)
+        self._flat[2 * layer].index_copy_(0, place_N, k_NGK)
+        self._flat[2 * layer + 1].index_copy_(0, place_N, v_NGK)
 
     def _reserve(self, rows: int, positions: int) -> None:
         """Makes room for at least this many rows and positions; what is held stays."""
@@ -106,6 +107,7 @@ class KVCache:
         )
         grown[:, :have_rows, :have_positions] = self.held_2LBCGK
         self.held_2LBCGK = grown
+        self._flat = grown.flatten(1, 2).unbind()
 
 
 class Reading:
@@ -221,6 +223,7 @@ class Writing:
         capacity = cache.held_2LBCGK.shape[2]
         self._place_B = torch.arange(self._rows, device=cache.device) * capacity + self.position_B
         self._masks: dict[int | None, Tensor | None] = {}  # by window
+        self._seen: dict[int, tuple[Tensor, ...]] = {}  # keys and values [B, G, C, K] of each layer, by first position
 
     @property
     def positions_BT(self) -> Tensor:
@@ -234,9 +237,10 @@ class Writing:
         """The attention output BHK of one token per row."""
         self._cache.keep(layer, self._place_B, k_BGK, v_BGK)
         first = 0 if window is None else max(self._shortest - window, 0)  # no row sees what is before
-        keys_BGCK, values_BGCK = self._cache.held_2LBCGK[
-            2 * layer : 2 * layer + 2, : self._rows, first : self._alive
-        ].transpose(2, 3)
+        if first not in self._seen:
+            held_2LBCGK = self._cache.held_2LBCGK[:, : self._rows, first : self._alive]
+            self._seen[first] = held_2LBCGK.transpose(2, 3).unbind()
+        keys_BGCK, values_BGCK = self._seen[first][2 * layer : 2 * layer + 2]
         # The R query heads that share a key head stand where a sequence would have R positions.
         rows, heads, width = q_BHK.shape
         q_BGRK = q_BHK.reshape(rows, k_BGK.shape[1], -1, width)

@@ -156,10 +156,12 @@ def _candidates(logits_BV: Tensor, rows: RowSampling) -> tuple[Tensor, Tensor] |
     maximum_BN = grouped_BMN.amax(dim=1)
     chosen_BC = maximum_BN.topk(wanted, dim=-1, sorted=False).indices.sort(dim=-1).values
     place_BMC = chosen_BC[:, None].expand(-1, members, -1)
-    rest = torch.arange(members * groups, num_tokens, device=logits_BV.device)
     tokens_BC = (place_BMC + torch.arange(0, members * groups, groups, device=logits_BV.device)[:, None]).flatten(1)
-    tokens_BC = torch.cat([tokens_BC, rest.expand(len(tokens_BC), -1)], dim=1)
-    logits_BC = torch.cat([grouped_BMN.gather(2, place_BMC).flatten(1), logits_BV[:, members * groups :]], dim=1)
+    logits_BC = grouped_BMN.gather(2, place_BMC).flatten(1)
+    if members * groups < num_tokens:  # the tokens that are left over belong to no group
+        rest = torch.arange(members * groups, num_tokens, device=logits_BV.device)
+        tokens_BC = torch.cat([tokens_BC, rest.expand(len(tokens_BC), -1)], dim=1)
+        logits_BC = torch.cat([logits_BC, logits_BV[:, members * groups :]], dim=1)
     kth_B1 = _kth_largest(logits_BC, rows.top_k_B)
     complete = ((maximum_BN >= kth_B1).sum(dim=-1) <= wanted).all()
     return (tokens_BC, logits_BC) if bool(complete) else None
