@@ -176,6 +176,13 @@ def commands() -> dict[str, Command]:
     table["crawl site"] = Command(
         "crawl site", "Crawl a site politely into WARC files.", f"{single}:CrawlSite", f"{single}:crawl_site", "urls"
     )
+    table["sft-study"] = Command(
+        "sft-study",
+        "How much data fine-tuning needs: held-out loss and win rate against rows, by source.",
+        f"{single}:posttrain.sft_study",
+        f"{single}:run_kind",
+        "files",
+    )
     table["crawl common-crawl"] = Command(
         "crawl common-crawl",
         "Download files of a Common Crawl release.",

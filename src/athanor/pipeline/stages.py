@@ -340,6 +340,15 @@ STAGES: tuple[Stage, ...] = (
                 headline=("held_out_loss",),
             ),
             Kind(
+                "posttrain.sft_study",
+                "Fine-tune on more and more rows of each source: what amount and quality of data are worth.",
+                "athanor.posttrain.config:SftStudy",
+                "athanor.posttrain.sft_study:run",
+                inputs=("model",),
+                optional_inputs=("reward_model",),
+                headline=("base_held_out_loss", "held_out_loss"),
+            ),
+            Kind(
                 "posttrain.preferences",
                 "Pair documented answers with the model's own samples and with other answers.",
                 "athanor.posttrain.config:Preferences",

@@ -32,12 +32,12 @@ def run(config: Conversations, inputs: Mapping[str, Path], out: Path) -> dict[st
     if not config.files:
         raise ConfigError("conversations: no files; name JSON, JSON Lines or Parquet files of conversations")
     dropped: list[Row] = []
-    train = _read_all(config.files, config, dropped)
+    train = read_all(config.files, config, dropped)
     sources = sorted({row["source"] for row in train})
     unknown = [name for name in config.weights if name not in sources]
     if unknown:
         raise ConfigError(f"conversations.weights: no source {unknown[0]!r}; {suggestion(unknown[0], sources)}")
-    test = _read_all(config.test_files, config, dropped) if config.test_files else []
+    test = read_all(config.test_files, config, dropped) if config.test_files else []
     chosen = weighted(train, config.weights, config.max_rows, config.seed)
     held_back = 0.0 if test else config.test_share
     training_share = 1.0 - held_back
@@ -93,7 +93,7 @@ def _in_order(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["source"], row["number"]))
 
 
-def _read_all(patterns: Sequence[str], config: Conversations, dropped: list[Row]) -> list[Row]:
+def read_all(patterns: Sequence[str], config: Conversations, dropped: list[Row]) -> list[Row]:
     """The rows of all files, each prompt and answer once; raises ValueError for a file with no good row."""
     rows: list[Row] = []
     seen: set[bytes] = set()

@@ -7,7 +7,7 @@ counted, because a cut answer would teach to stop in mid-sentence.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,14 +85,25 @@ def read_rows(path: Path, key: str) -> list[dict[str, Any]]:
 def read_conversations(
     path: Path, tokenizer: Tokenizer, context_length: int, loss_on: LossOn = "completions"
 ) -> tuple[list[Conversation], LeftOut]:
-    """The conversations of a file in any of the field's formats, and the rows left out with their reasons.
+    """The conversations of a file; see `encoded_conversations`."""
+    return encoded_conversations(read_jsonl(path), tokenizer, context_length, loss_on, path.name)
+
+
+def encoded_conversations(
+    rows: Iterable[Mapping[str, Any]],
+    tokenizer: Tokenizer,
+    context_length: int,
+    loss_on: LossOn = "completions",
+    file: str = "",
+) -> tuple[list[Conversation], LeftOut]:
+    """Rows in any of the field's formats as tokens, and the rows left out with their numbers and reasons.
 
     A row is left out where it is no conversation (roles out of turn, an empty turn), the chat template refuses it, the
     assistant says nothing, or it is longer than the context: a cut answer would teach to stop in mid-sentence.
     """
     found: list[Conversation] = []
     left_out: list[dict[str, Any]] = []
-    for number, row in enumerate(read_jsonl(path), start=1):
+    for number, row in enumerate(rows, start=1):
         reason = ""
         tokens: int | None = None
         try:
@@ -109,7 +120,7 @@ def read_conversations(
             else:
                 found.append(conversation)
         if reason:
-            left_out.append({"file": path.name, "row": number, "reason": reason, "tokens": tokens})
+            left_out.append({"file": file, "row": number, "reason": reason, "tokens": tokens})
     return found, LeftOut(left_out)
 
 

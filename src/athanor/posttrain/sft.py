@@ -7,7 +7,7 @@ end to end and none sees another. A batch with nothing to learn is an error, nev
 learned from are left out, counted, and listed in skipped.jsonl with the reason.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from athanor.posttrain.show_mask import shown
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
-from athanor.train.loss import cross_entropy
+from athanor.train.loss import cross_entropy, token_log_probabilities
 from athanor.train.noise import add_embedding_noise, lengths_are, seeded
-from athanor.train.trainer import fit
+from athanor.train.trainer import Fitted, fit
 
 
 def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -49,21 +49,13 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     held_out = spread(held_out, config.num_held_out)
     before = _before(config, model, tokenizer, data, held_out, out / WORK / "before.json")
     settings = config.fit(len(train))
-    if config.neftune_alpha is not None:
-        add_embedding_noise(model.embedding, config.neftune_alpha)
-    if config.lora is not None:
-        add_adapters(model, config.lora, config.seed)
-
-    def parts(step: int) -> Iterator[Part]:
-        rows = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
-        return seeded(sft_parts(model, rows, config.micro_batch_tokens), config.seed, step)
 
     def after_step(done: int) -> dict[str, float]:
         if not held_out or (done % config.evaluate_every and done != settings.num_steps):
             return {}
         return {"held_out_loss": held_out_loss(model, held_out, config.micro_batch_tokens)}
 
-    fitted = fit(model, parts, settings, out, after_step=after_step, label="sft")
+    fitted = fine_tune(config, model, train, out, after_step)
     model.compute_dtype = torch.float32
     after = _answers(config, model, tokenizer, data)
     write_jsonl(out / "samples.jsonl", _samples(config, data, before["answers"], after, settings.num_steps))
@@ -84,6 +76,27 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         "held_out_loss": final_loss,
         "held_out_conversations": len(held_out),
     }
+
+
+def fine_tune(
+    config: Sft,
+    model: Transformer,
+    train: Sequence[Conversation],
+    out: Path,
+    after_step: Callable[[int], Mapping[str, float]],
+    label: str = "sft",
+) -> Fitted:
+    """Train `model` in place on `train`, continuing an earlier attempt in `out`; adapters and noise as configured."""
+    if config.neftune_alpha is not None:
+        add_embedding_noise(model.embedding, config.neftune_alpha)
+    if config.lora is not None:
+        add_adapters(model, config.lora, config.seed)
+
+    def parts(step: int) -> Iterator[Part]:
+        rows = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
+        return seeded(sft_parts(model, rows, config.micro_batch_tokens), config.seed, step)
+
+    return fit(model, parts, config.fit(len(train)), out, after_step=after_step, label=label)
 
 
 def sft_parts(model: Transformer, rows: Sequence[Conversation], micro_batch_tokens: int) -> Iterator[Part]:
@@ -111,21 +124,37 @@ def held_out_loss(model: Transformer, rows: Sequence[Conversation], micro_batch_
     return summed / sum(row.num_completion_tokens for row in rows)
 
 
-def _summed_loss(model: Transformer, rows: Sequence[Conversation]) -> Tensor:
-    """Negative log-probability of the completion tokens of `rows`, added up."""
+@torch.no_grad()
+def summed_losses(model: Transformer, rows: Sequence[Conversation], micro_batch_tokens: int) -> list[float]:
+    """The loss of each row, added up over its completion tokens, in nats."""
+    found: list[float] = []
+    for part in micro_batches(rows, [len(row.tokens) for row in rows], micro_batch_tokens):
+        hidden_ND, places, targets, counts = _predictions(model, part)
+        per_token_N = token_log_probabilities(hidden_ND[places], model.head_weight, targets)
+        found += [-float(nats.double().sum()) for nats in per_token_N.split(counts)]
+    return found
+
+
+def _predictions(model: Transformer, rows: Sequence[Conversation]) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """Hidden states of the rows, which of them predict completion tokens, those tokens, and how many each row has."""
     lengths_are([len(row.tokens) for row in rows])
     hidden_ND = hidden_states(model, [row.tokens for row in rows])
-    places, targets, start = [], [], 0
+    places, targets, counts, start = [], [], [], 0
     for row in rows:
         learned = [i for i in range(1, len(row.tokens)) if row.loss_mask[i]]
         places += [start + i - 1 for i in learned]  # a token is predicted from the one before
         targets += [row.tokens[i] for i in learned]
+        counts.append(len(learned))
         start += len(row.tokens)
     device = hidden_ND.device
-    weights = torch.ones(len(targets), device=device)
-    return cross_entropy(
-        hidden_ND[torch.tensor(places, device=device)], model.head_weight, torch.tensor(targets, device=device), weights
-    )
+    return hidden_ND, torch.tensor(places, device=device), torch.tensor(targets, device=device), counts
+
+
+def _summed_loss(model: Transformer, rows: Sequence[Conversation]) -> Tensor:
+    """Negative log-probability of the completion tokens of `rows`, added up."""
+    hidden_ND, places, targets, _ = _predictions(model, rows)
+    weights = torch.ones(len(targets), device=hidden_ND.device)
+    return cross_entropy(hidden_ND[places], model.head_weight, targets, weights)
 
 
 def _told(left_out: LeftOut) -> str:

@@ -9,6 +9,7 @@ from athanor.posttrain.config.ppo import Ppo
 from athanor.posttrain.config.preferences import Preferences
 from athanor.posttrain.config.reward_model import RewardModel
 from athanor.posttrain.config.sft import Sft
+from athanor.posttrain.config.study import SftStudy
 from athanor.posttrain.config.training import Training
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Preferences",
     "RewardModel",
     "Sft",
+    "SftStudy",
     "ShowMask",
     "Training",
 ]
