@@ -112,6 +112,13 @@ MODEL_COMMANDS = (
         "athanor.posttrain.show_mask:main",
         "conversations",
     ),
+    Command(
+        "sft-study",
+        "How much data fine-tuning needs: held-out loss and win rate against rows, by source.",
+        "athanor.pipeline.single:posttrain.sft_study",
+        "athanor.pipeline.single:run_kind",
+        "files",
+    ),
 )
 
 _LOOK = "athanor.data.look"
@@ -175,13 +182,6 @@ def commands() -> dict[str, Command]:
     single = "athanor.pipeline.single"
     table["crawl site"] = Command(
         "crawl site", "Crawl a site politely into WARC files.", f"{single}:CrawlSite", f"{single}:crawl_site", "urls"
-    )
-    table["sft-study"] = Command(
-        "sft-study",
-        "How much data fine-tuning needs: held-out loss and win rate against rows, by source.",
-        f"{single}:posttrain.sft_study",
-        f"{single}:run_kind",
-        "files",
     )
     table["crawl common-crawl"] = Command(
         "crawl common-crawl",

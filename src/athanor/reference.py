@@ -52,7 +52,9 @@ def command_reference() -> str:
         "## The pipeline, the model, documents, budgets and sizes",
     ]
     for command in cli.OTHER_COMMANDS:
-        lines += ["", f"### athanor {command.words}", "", command.summary, "", *_field_lines(imported(command.options))]
+        lines += ["", f"### athanor {command.words}", "", command.summary, ""]
+        kind = command.options.partition(":")[2]
+        lines += [f"Options: those of {kind}."] if kind in KINDS else _field_lines(imported(command.options))
     lines += ["", "## Kinds of steps", "", "In a recipe under `kind:`; by themselves as the command named."]
     for kind in KINDS.values():
         words = next((each.words for each in table.values() if each.options.endswith(f":{kind.name}")), None)

@@ -131,7 +131,8 @@ def summed_losses(model: Transformer, rows: Sequence[Conversation], micro_batch_
     for part in micro_batches(rows, [len(row.tokens) for row in rows], micro_batch_tokens):
         hidden_ND, places, targets, counts = _predictions(model, part)
         per_token_N = token_log_probabilities(hidden_ND[places], model.head_weight, targets)
-        found += [-float(nats.double().sum()) for nats in per_token_N.split(counts)]
+        of_rows = torch.split(per_token_N, counts)
+        found += [-float(nats.double().sum()) for nats in of_rows]
     return found
 
 

@@ -48,35 +48,33 @@ def run(config: SftStudy, inputs: Mapping[str, Path], out: Path) -> dict[str, An
     model, tokenizer = load_policy(inputs["model"], config.sft.precision, config.sft.threads, config.sft.chat_template)
     context_length = model.config.context_length
     held_out, kept_rows = _encoded(test, tokenizer, context_length, config)
-    held_out, kept_rows = (spread(rows, config.sft.num_held_out) for rows in (held_out, kept_rows))
+    held_out = spread(held_out, config.sft.num_held_out)
     if not held_out:
         raise ValueError(f"sft-study: none of {len(test)} held-out rows fits {context_length} tokens")
-    asked = spread(kept_rows, config.num_answers)
+    asked = spread(spread(kept_rows, config.sft.num_held_out), config.num_answers)
     base_place = out / WORK / "base.json"
     if not base_place.exists():
         write_json(base_place, _measured(config, model, tokenizer, held_out, asked))
     base = read_json(base_place)
     judge = judge_of(config, inputs) if config.win_rate else None
-    results: list[Row] = []
-    for source, rows in sources.items():
-        encoded, _ = _encoded(rows, tokenizer, context_length, config)
-        numbers["left_out"][source] = len(rows) - len(encoded)
-        for size in sorted(config.sizes):
-            if size > len(encoded):
-                say(f"  {source}: {len(encoded)} rows, {size} are left out of the study")
-                continue
-            for seed in config.seeds:
-                place = out / "runs" / f"{source}-{size}-{seed}"
-                if not (place / "result.json").exists():
-                    chosen = _chosen(encoded, size, seed)
-                    _one_run(config, inputs["model"], chosen, held_out, asked, seed, place)
-                result = read_json(place / "result.json")
-                if judge is not None:
-                    result |= win_rate_of(judge, config, asked, result["answers"], base["answers"], place)
-                results.append({"source": source, "size": size, "seed": seed, **result})
-                say(f"  {source}, {size} rows, seed {seed}: held-out loss {result['held_out_loss']:.3f}")
-    if not results:
+    encoded = {name: _encoded(rows, tokenizer, context_length, config)[0] for name, rows in sources.items()}
+    numbers["left_out"] = {name: len(rows) - len(encoded[name]) for name, rows in sources.items()}
+    planned = [(name, size) for name in sources for size in sorted(config.sizes) if size <= len(encoded[name])]
+    if not planned:
         raise ValueError("sft-study: every size is larger than every source; name smaller sizes")
+    results: list[Row] = []
+    for seed in config.seeds:  # a study that is cut short has fewer seeds of everything
+        for source, size in planned:
+            place = out / "runs" / f"{source}-{size}-{seed}"
+            if not (place / "result.json").exists():
+                chosen = _chosen(encoded[source], size, seed)
+                _one_run(config, inputs["model"], chosen, held_out, asked, seed, place)
+            result = read_json(place / "result.json")
+            if judge is not None:
+                result |= win_rate_of(judge, config, asked, result["answers"], base["answers"], place)
+            results.append({"source": source, "size": size, "seed": seed, **result})
+            say(f"  {source}, {size} rows, seed {seed}: held-out loss {result['held_out_loss']:.3f}")
+    results.sort(key=lambda row: (list(sources).index(row["source"]), row["size"], config.seeds.index(row["seed"])))
     curve = _curve(results, held_out)
     hidden = ("answers", "nats")
     write_jsonl(out / "runs.jsonl", [{k: v for k, v in row.items() if k not in hidden} for row in results])

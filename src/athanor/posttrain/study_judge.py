@@ -112,7 +112,8 @@ def _asked(
     found = []
     for one, other in zip(forth, back, strict=True):
         letters = _letter(one), _letter(other)
-        verdict = {("A", "B"): "model", ("B", "A"): "base"}.get(letters, None if None in letters else "tie")
+        both = {("A", "B"): "model", ("B", "A"): "base"}
+        verdict = None if None in letters else both.get((str(letters[0]), str(letters[1])), "tie")
         found.append({"verdict": verdict, "said": [one, other]})
     return found
 

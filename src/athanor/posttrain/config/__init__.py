@@ -5,6 +5,7 @@ from athanor.posttrain.config.conversations import Conversations, ShowMask
 from athanor.posttrain.config.dpo import Dpo
 from athanor.posttrain.config.grpo import Grpo
 from athanor.posttrain.config.instructions import Instructions
+from athanor.posttrain.config.kto import Kto
 from athanor.posttrain.config.ppo import Ppo
 from athanor.posttrain.config.preferences import Preferences
 from athanor.posttrain.config.reward_model import RewardModel
@@ -18,6 +19,7 @@ __all__ = [
     "Dpo",
     "Grpo",
     "Instructions",
+    "Kto",
     "Ppo",
     "Preferences",
     "RewardModel",
