@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from athanor.core.artifact import read_jsonl
+from athanor.core.artifact import read_jsonl, write_jsonl
 from athanor.core.config import to_dict
 from athanor.core.tracker import read_metrics
 from athanor.model import convert
-from athanor.posttrain import compare, dpo, grpo, ppo, preferences, reward_model, sft
-from athanor.posttrain.config import Compare, Dpo, Grpo, Ppo, Preferences, RewardModel, Sft
+from athanor.posttrain import compare, dpo, grpo, ppo, preference_data, preferences, reward_model, sft
+from athanor.posttrain.config import Compare, Dpo, Grpo, Ppo, PreferenceData, Preferences, RewardModel, Sft
 from athanor.train import checkpoint
 
 from .conftest import folder_bytes
@@ -117,10 +117,41 @@ def test_reward_model_reports_accuracy_beside_the_length_rule(made: dict[str, Pa
     low, high = metrics["accuracy_interval"]
     assert 0 <= low <= metrics["accuracy"] <= high <= 1
     assert set(metrics["by_rejected_kind"]) == {"sample", "other_name"}
+    assert 0 <= metrics["bigram_accuracy"] <= 1
+    assert sum(one["pairs"] for one in metrics["by_length_difference"]) == metrics["held_out_pairs"]
+    assert (tmp_path / "reliability.svg").exists()
+    assert "<h1>Reward model (proxy)</h1>" in (tmp_path / "reward_model.html").read_text()
     rows = list(read_jsonl(tmp_path / "held_out_scores.jsonl"))
     assert metrics["length_rule_accuracy"] == pytest.approx(sum(map(preferences.length_rule, rows)) / len(rows))
     trunk, score = convert.load_scorer(tmp_path)
     assert score.shape == (1, trunk.config.d_model)
+
+
+@pytest.mark.parametrize("settings", [{"margins": True}, {"ties": "davidson"}, {"loss": "binary"}])
+def test_reward_models_learn_from_margins_ties_and_single_answers(
+    base: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    """What they learn here is which word the better answers have."""
+    rows: list[dict[str, Any]] = [
+        {"prompt": f"Q{i}", "chosen": f"yes {i}", "rejected": f"no {i}", "margin": 0.5} for i in range(24)
+    ]
+    rows += [
+        {"prompt": f"T{i}", "chosen": f"yes {i}", "rejected": f"yes yes {i}", "tie": True, "margin": 0.0}
+        for i in range(4)
+    ]
+    if settings.get("loss") == "binary":
+        rows = [
+            {"prompt": r["prompt"], "completion": r[s], "label": s == "chosen"}
+            for r in rows[:24]
+            for s in ("chosen", "rejected")
+        ]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    data, out = tmp_path / "data", tmp_path / "out"
+    preference_data.run(PreferenceData(files=(str(tmp_path / "rows.jsonl"),), test_share=0.25), {}, data)
+    config = replace(REWARD, num_steps=30, lr_peak=3e-3, max_epochs=30, **settings)
+    metrics = reward_model.run(config, {"model": base, "preferences": data}, out)
+    assert metrics["accuracy"] > 0.8
+    assert (out / "reward_model.html").exists()
 
 
 def test_wilson_interval_is_the_published_one() -> None:

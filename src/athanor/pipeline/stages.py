@@ -365,12 +365,19 @@ STAGES: tuple[Stage, ...] = (
                 headline=("pairs",),
             ),
             Kind(
+                "posttrain.preference_data",
+                "Take preference pairs made elsewhere, in the field's formats.",
+                "athanor.posttrain.config:PreferenceData",
+                "athanor.posttrain.preference_data:run",
+                headline=("pairs",),
+            ),
+            Kind(
                 "posttrain.reward_model",
                 "Train a Bradley-Terry reward model on preferences.",
                 "athanor.posttrain.config:RewardModel",
                 "athanor.posttrain.reward_model:run",
                 inputs=("model", "preferences"),
-                headline=("accuracy", "length_rule_accuracy"),
+                headline=("accuracy", "length_rule_accuracy", "bigram_accuracy"),
             ),
             Kind(
                 "posttrain.dpo",

@@ -18,10 +18,10 @@ from athanor.core.artifact import WORK, read_json, write_json
 from athanor.model.transformer import Transformer
 from athanor.posttrain.config.dpo import LOSSES_WITHOUT_REFERENCE, Dpo
 from athanor.posttrain.flat import device_of, pair_log_probabilities
+from athanor.posttrain.intervals import wilson_interval
 from athanor.posttrain.losses import dpo_loss
 from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
 from athanor.posttrain.model_folder import checkpoint_steps, load_policy, save_policy
-from athanor.posttrain.reward_model import wilson_interval
 from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
 from athanor.train.noise import seeded

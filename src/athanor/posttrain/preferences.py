@@ -22,7 +22,7 @@ from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Preferences
 from athanor.posttrain.messages import read_rows
 from athanor.posttrain.model_folder import load_policy
-from athanor.posttrain.splits import deal, hashed, normalised
+from athanor.posttrain.splits import deal, hashed, normalised, prompt_key
 from athanor.tokenizer.tokenizer import Tokenizer
 
 SPLITS = ("proxy", "gold", "held_out")
@@ -34,6 +34,11 @@ def run(config: Preferences, inputs: Mapping[str, Path], out: Path) -> dict[str,
     model, tokenizer = load_policy(inputs["model"], threads=config.threads)
     prompts = choose_prompts(config, inputs["conversations"])
     dropped: Counter[str] = Counter()
+    seen = {prompt_key(question(row)) for split in ("proxy", "gold") for row in prompts[split]}
+    unseen = [row for row in prompts["held_out"] if prompt_key(question(row)) not in seen]
+    if len(unseen) < len(prompts["held_out"]):
+        dropped["held-out prompt also in training"] += len(prompts["held_out"]) - len(unseen)
+    prompts["held_out"] = unseen
     pairs = {}
     with progress("preferences", sum(map(len, prompts.values())), "prompts") as shown:
         for split in SPLITS:

@@ -25,6 +25,12 @@ def normalised(text: str) -> str:
     return " ".join(word.strip(".") for word in kept.split())
 
 
+def prompt_key(prompt: Sequence[Mapping[str, str]]) -> str:
+    """The same for two prompts that differ in case, punctuation and spacing only."""
+    text = normalised("\n".join(message["content"] for message in prompt))
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+
+
 def deal(rows: Sequence[Row], shares: Mapping[str, float], seed: int, by: str) -> dict[str, list[Any]]:
     """The rows dealt out to splits, all with the same value under the key `by` together, in proportion to `shares`.
 

@@ -7,6 +7,7 @@ from athanor.posttrain.config.grpo import Grpo
 from athanor.posttrain.config.instructions import Instructions
 from athanor.posttrain.config.kto import Kto
 from athanor.posttrain.config.ppo import Ppo
+from athanor.posttrain.config.preference_data import PreferenceData
 from athanor.posttrain.config.preferences import Preferences
 from athanor.posttrain.config.reward_model import RewardModel
 from athanor.posttrain.config.sft import Sft
@@ -21,6 +22,7 @@ __all__ = [
     "Instructions",
     "Kto",
     "Ppo",
+    "PreferenceData",
     "Preferences",
     "RewardModel",
     "Sft",
