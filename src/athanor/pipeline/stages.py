@@ -378,6 +378,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.posttrain.reward_model:run",
                 inputs=("model", "preferences"),
                 headline=("accuracy", "length_rule_accuracy", "bigram_accuracy"),
+                version=2,  # more is measured
             ),
             Kind(
                 "posttrain.dpo",
@@ -400,16 +401,29 @@ STAGES: tuple[Stage, ...] = (
                 "Optimise the policy against a reward model.",
                 "athanor.posttrain.config:Ppo",
                 "athanor.posttrain.ppo:run",
-                inputs=("model", "reward_model", "conversations"),
+                inputs=("model", "conversations"),
+                optional_inputs=("reward_model", "gold_reward_model"),
                 headline=("reward", "kl"),
+                version=2,  # numbers of several forward passes are added in another order
             ),
             Kind(
                 "posttrain.grpo",
                 "Optimise against a reward model, answers to a prompt judged by each other (GRPO, RLOO).",
                 "athanor.posttrain.config:Grpo",
                 "athanor.posttrain.grpo:run",
-                inputs=("model", "reward_model", "conversations"),
+                inputs=("model", "conversations"),
+                optional_inputs=("reward_model", "gold_reward_model"),
                 headline=("score", "kl"),
+                version=2,  # keeps samples
+            ),
+            Kind(
+                "posttrain.rejection_sampling",
+                "Keep the best of several answers of a model, by a judge, as conversations to fine-tune on.",
+                "athanor.posttrain.config:RejectionSampling",
+                "athanor.posttrain.rejection_sampling:run",
+                inputs=("model", "conversations"),
+                optional_inputs=("reward_model",),
+                headline=("rows", "kept_score"),
             ),
             Kind(
                 "posttrain.compare",

@@ -39,7 +39,9 @@ def differences(pairs: Sequence[Pair]) -> Any:
     """A sparse matrix [P, buckets]: the features of the chosen answer minus those of the rejected one."""
     from scipy.sparse import csr_matrix
 
-    rows, columns, values = [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    values: list[float] = []
     for number, pair in enumerate(pairs):
         for sign, side in ((1.0, "chosen"), (-1.0, "rejected")):
             found = features(str(pair[side]))

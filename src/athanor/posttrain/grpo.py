@@ -1,11 +1,10 @@
 """Group-relative policy optimisation against a reward model: GRPO (Shao et al. 2024) and RLOO (Ahmadian et al. 2024).
 
-In: the SFT model, which is start and reference, a reward model, and conversations for their prompts. Out: a model
-folder, models along the way in `checkpoints/<update>`, and the course of every number in metrics.jsonl. One update:
-sample several answers to each prompt, score them, take each answer's score against its group as the advantage of all
-its tokens, then take clipped steps. There is no value function, and the KL to the SFT model stands in the loss.
-
-Left out: rewards other than a reward model's.
+In: the SFT model, which is start and reference, conversations for their prompts, and a reward model or another judge
+(`judges.py`). Out: a model folder, models along the way in `checkpoints/<update>`, the course of every number in
+metrics.jsonl, and answers of every update in samples.jsonl. One update: sample several answers to each prompt, score
+them, take each answer's score against its group as the advantage of all its tokens, then take clipped steps. There is
+no value function, and the KL to the SFT model stands in the loss.
 """
 
 import time
@@ -20,15 +19,17 @@ from torch import Tensor
 
 from athanor.core.tracker import read_metrics
 from athanor.model.transformer import Transformer
-from athanor.posttrain import losses
+from athanor.posttrain import kept_samples, losses
 from athanor.posttrain.advantages import group_advantages, masked_mean
 from athanor.posttrain.config import Grpo
 from athanor.posttrain.flat import completion_hidden_states, log_probabilities, padded
+from athanor.posttrain.judges import Judge, Row, judge_of, judged
 from athanor.posttrain.kl import kl_estimate
 from athanor.posttrain.messages import batch_of, micro_batches
 from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
-from athanor.posttrain.ppo import PROMPTS, read_prompts, summary
-from athanor.posttrain.rollout import Episode, TokenNumbers, completions, sample_episodes, scores_of, token_numbers
+from athanor.posttrain.ppo import GOLD, Keep, summary
+from athanor.posttrain.prompts import PROMPTS, read_prompts
+from athanor.posttrain.rollout import Episode, TokenNumbers, completions, sample_episodes, token_numbers
 from athanor.posttrain.splits import hashed
 from athanor.posttrain.updates import TrainingState, clipped_steps, run_updates
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -38,31 +39,40 @@ from athanor.train.optim import Optimizer
 
 # B episodes, P prompts, G answers to each prompt, T completion tokens padded on the right
 
-RewardModel = tuple[Transformer, Tensor]
-
 
 def run(config: Grpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Optimise the policy for `config.num_updates` updates, continuing an earlier attempt."""
     policy, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
     reference, _ = load_policy(inputs["model"], config.precision, config.threads)
     reference.requires_grad_(False)
-    reward_model = load_reward_model(inputs["reward_model"])
+    judge = judge_of(config.reward, inputs)
+    gold = load_reward_model(inputs[GOLD]) if GOLD in inputs else None
     prompts, too_long = read_prompts(inputs["conversations"] / PROMPTS, tokenizer, policy.config.context_length)
     state = begin(config, policy)
 
     def update(number: int) -> dict[str, float]:
-        chosen = batch_of(number, len(prompts), config.num_prompts, config.seed)
-        asked = [prompts[i] for i in chosen for _ in range(config.group_size)]
-        return one_update(config, state, policy, reference, reward_model, tokenizer, asked, number)
+        chosen = [prompts[i] for i in batch_of(number, len(prompts), config.num_prompts, config.seed)]
+        asked = [prompt.tokens for prompt in chosen for _ in range(config.group_size)]
+        rows = [prompt.row for prompt in chosen for _ in range(config.group_size)]
+
+        def keep(episodes: Sequence[Episode], scores: Sequence[float]) -> None:
+            few = slice(config.num_samples)
+            kept_samples.keep(out, number, episodes[few], scores[few], rows[few], tokenizer)
+
+        return one_update(
+            config, state, policy, reference, judge, tokenizer, asked, number, rows=rows, gold=gold, keep=keep
+        )
 
     kept = run_updates(config, state, update, lambda folder: save_policy(policy, inputs["model"], folder), out, "grpo")
     save_policy(policy, inputs["model"], out)
+    kept_samples.gather(out)
     return {
         "prompts": len(prompts),
         "prompts_too_long": too_long,
         "updates": config.num_updates,
         "episodes": config.num_updates * config.num_prompts * config.group_size,
         "checkpoints": kept,
+        "judge": config.reward.kind,
         **summary(read_metrics(out), config.num_updates),
     }
 
@@ -78,17 +88,29 @@ def one_update(
     state: TrainingState,
     policy: Transformer,
     reference: Transformer,
-    reward_model: RewardModel,
+    judge: Judge,
     tokenizer: Tokenizer,
     asked: Sequence[list[int]],
     update: int,
+    *,
+    rows: Sequence[Row] = (),
+    gold: tuple[Transformer, Tensor] | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, float]:
-    """Sample, score, learn; changes `state` and returns the numbers of the update. `asked` holds group after group."""
+    """Sample, score, learn; changes `state` and returns the numbers of the update.
+
+    `asked` holds group after group, `rows` the rows of its prompts, which judges other than a reward model read.
+    """
     seed = hashed(config.seed, "episodes", str(update))
     started = time.monotonic()
     episodes = sample_episodes(policy, tokenizer, asked, config.max_new_tokens, seed)
     sampled = time.monotonic()
-    scores_B = scores_of(reward_model, tokenizer, episodes, config.micro_batch_tokens)
+    scores_B = judged(judge, tokenizer, episodes, rows, config.micro_batch_tokens)
+    if keep is not None:
+        keep(episodes, scores_B.tolist())
+    gold_numbers = {}
+    if gold is not None:
+        gold_numbers["gold_score"] = float(judged(gold, tokenizer, episodes, rows, config.micro_batch_tokens).mean())
     ended_B = torch.tensor([episode.ended for episode in episodes])
     rewards_B = scores_B - config.missing_end_penalty * (~ended_B).float()
     rewards_PG = rewards_B.view(-1, config.group_size)
@@ -105,6 +127,7 @@ def one_update(
         "length": fmean(len(episode.completion) for episode in episodes),
         "ends": float(ended_B.float().mean()),
         "sampler_gap": numbers.sampler_gap,
+        **gold_numbers,
         **learned,
         "sampling_tokens_per_second": round(sum(len(e.completion) for e in episodes) / (sampled - started), 1),
         "update_seconds": round(time.monotonic() - started, 3),
@@ -161,6 +184,7 @@ def _add_gradients(
             clip=config.clip,
             clip_high=clip_high,
             kl_coefficient=config.kl_coefficient,
+            kl_estimator=config.kl_estimator,
         )
         lengths_B = torch.tensor(lengths, device=mask_BT.device)
         weights_BT = losses.token_weights(lengths_B, mask_BT, config.loss_mean, len(rows), total, config.max_new_tokens)

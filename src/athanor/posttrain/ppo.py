@@ -1,89 +1,53 @@
-"""Proximal policy optimisation against a reward model (Schulman et al. 2017; Ouyang et al. 2022).
+"""Proximal policy optimisation against a judge (Schulman et al. 2017; Ouyang et al. 2022).
 
-In: the SFT model, which is start and reference, a reward model, and conversations for their prompts. Out: a
-model folder, models along the way in `checkpoints/<update>`, and the course of every number in
-metrics.jsonl. One update: sample answers, score them at the last token, subtract the KL penalty per token,
-estimate advantages, then take a few clipped steps.
+In: the SFT model, which is start and reference, conversations for their prompts, and a reward model or another judge
+(`judges.py`). Out: a model folder, models along the way in `checkpoints/<update>`, the course of every number in
+metrics.jsonl, and answers of every update in samples.jsonl. One update: sample answers, score them, subtract the price
+of KL, estimate advantages, then take a few clipped steps.
 
-Scores are shifted and scaled so that the SFT model's own answers have mean 0 and deviation 1 (Ziegler et al.
-2019), measured on the first update's answers, which are the SFT model's. An update depends on the weights
-before it and its number alone, so a killed run continues to the same bytes.
+Where implementations differ, each point is an option, and `convention` sets them as one of four others does
+(`config/conventions.py`). In ours, scores are shifted and scaled so that the SFT model's own answers have mean 0 and
+deviation 1 (Ziegler et al. 2019), measured on the first update's answers, which are the SFT model's. An update depends
+on the weights before it and its number alone, so a killed run continues to the same bytes.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from athanor.core.tracker import read_metrics
-from athanor.evaluation.answers import question
 from athanor.model.transformer import Transformer
-from athanor.posttrain import losses
-from athanor.posttrain.advantages import (
-    advantages_and_returns,
-    explained_variance,
-    masked_mean,
-    token_rewards,
-    whiten,
-)
+from athanor.posttrain import kept_samples
 from athanor.posttrain.config import Ppo
-from athanor.posttrain.flat import completion_hidden_states, device_of, log_probabilities, padded
-from athanor.posttrain.kl import adapted_kl_coefficient, kl_estimate
-from athanor.posttrain.messages import batch_of, micro_batches, read_rows
+from athanor.posttrain.config.ppo import DEFAULT_GAIN
+from athanor.posttrain.flat import device_of
+from athanor.posttrain.judges import Judge, Row, judge_of, judged
+from athanor.posttrain.kl import adapted_kl_coefficient
+from athanor.posttrain.messages import batch_of
 from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
-from athanor.posttrain.rollout import (
-    Critic,
-    Episode,
-    TokenNumbers,
-    completions,
-    sample_episodes,
-    scores_of,
-    token_numbers,
-)
+from athanor.posttrain.ppo_shaping import learnable
+from athanor.posttrain.ppo_state import State
+from athanor.posttrain.ppo_steps import learn
+from athanor.posttrain.prompts import PROMPTS, read_prompts
+from athanor.posttrain.rollout import Critic, Episode, sample_episodes
 from athanor.posttrain.splits import hashed
-from athanor.posttrain.updates import TrainingState, clipped_steps, run_updates
-from athanor.tokenizer.chat_template import encode_prompt
+from athanor.posttrain.updates import run_updates
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.config import AdamW
-from athanor.train.gradients import Share, add_gradients
 from athanor.train.optim import Optimizer
 
-# B episodes, T completion tokens padded on the right
-
-PROMPTS = "preference.jsonl"  # of the conversations: the prompts DPO's pairs are made from too
 DEFAULT_HORIZON = 2000  # episodes; Ziegler et al. (2019) take 10,000 for runs of two million
 RECENT = 0.2  # share of the updates, at the end, over which the step's metrics are means
+GOLD = "gold_reward_model"
 
-
-@dataclass
-class State(TrainingState):
-    """What PPO passes on: policy and critic, the KL coefficient, and the scale of the scores."""
-
-    @property
-    def policy(self) -> Transformer:
-        """The model that is trained."""
-        return cast(Transformer, self.modules["policy"])
-
-    @property
-    def critic(self) -> Critic:
-        """What predicts returns."""
-        return cast(Critic, self.modules["critic"])
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The episodes of one update with everything the steps learn from."""
-
-    episodes: list[Episode]
-    numbers: TokenNumbers
-    advantages_BT: Tensor
-    returns_BT: Tensor
+Keep = Callable[[Sequence[Episode], Sequence[float]], None]
+"""Called with the answers of an update and their scores."""
 
 
 def run(config: Ppo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -91,31 +55,58 @@ def run(config: Ppo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     policy, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
     reference, _ = load_policy(inputs["model"], config.precision, config.threads)
     reference.requires_grad_(False)
-    reward_model = load_reward_model(inputs["reward_model"])
+    judge = judge_of(config.reward, inputs)
+    gold = load_reward_model(inputs[GOLD]) if GOLD in inputs else None
     prompts, too_long = read_prompts(inputs["conversations"] / PROMPTS, tokenizer, policy.config.context_length)
-    state = begin(config, policy, inputs["model"])
+    state = begin(config, policy, inputs["model"], inputs.get("reward_model"))
 
     def update(number: int) -> dict[str, float]:
-        chosen = batch_of(number, len(prompts), config.batch_size, config.seed)
-        return one_update(config, state, reference, reward_model, tokenizer, [prompts[i] for i in chosen], number)
+        chosen = [prompts[i] for i in batch_of(number, len(prompts), config.batch_size, config.seed)]
+        rows = [prompt.row for prompt in chosen]
+
+        def keep(episodes: Sequence[Episode], scores: Sequence[float]) -> None:
+            few = slice(config.num_samples)
+            kept_samples.keep(out, number, episodes[few], scores[few], rows[few], tokenizer)
+
+        asked = [prompt.tokens for prompt in chosen]
+        return one_update(config, state, reference, judge, tokenizer, asked, number, rows=rows, gold=gold, keep=keep)
 
     kept = run_updates(config, state, update, lambda folder: save_policy(policy, inputs["model"], folder), out, "ppo")
     save_policy(policy, inputs["model"], out)
+    kept_samples.gather(out)
     return {
         "prompts": len(prompts),
         "prompts_too_long": too_long,
         "updates": config.num_updates,
         "episodes": config.num_updates * config.batch_size,
         "checkpoints": kept,
+        "convention": config.convention,
+        "points": asdict(config.settled),
+        "judge": config.reward.kind,
         **state.numbers,
         **summary(read_metrics(out), config.num_updates),
     }
 
 
-def begin(config: Ppo, policy: Transformer, folder: Path) -> State:
-    """The state before the first update."""
-    trunk = load_policy(folder, config.precision, config.threads)[0] if config.value_network == "own" else None
-    critic = Critic(policy.config.d_model, trunk, device_of(policy))
+def begin(config: Ppo, policy: Transformer, folder: Path, reward_model: Path | None = None) -> State:
+    """The state before the first update; `reward_model` is what a value network may start as.
+
+    Raises ValueError where the reward model's shape is not the policy's.
+    """
+    trunk, head_1D = None, None
+    if config.value_network == "own" and config.value_start == "reward_model":
+        if reward_model is None:
+            raise ValueError("value_start 'reward_model' needs the input reward_model")
+        trunk, head_1D = load_reward_model(reward_model)
+        trunk.requires_grad_(True)
+        if trunk.config.vocab_size != policy.config.vocab_size:
+            raise ValueError(f"{reward_model}: another vocabulary than the policy's; it cannot start the value network")
+    elif config.value_network == "own":
+        trunk = load_policy(folder, config.precision, config.threads)[0]
+    critic = Critic(policy.config.d_model if trunk is None else trunk.config.d_model, trunk, device_of(policy))
+    if head_1D is not None:
+        with torch.no_grad():
+            critic.head.weight.copy_(head_1D)
     return State(
         {"policy": policy, "critic": critic},
         {
@@ -132,142 +123,62 @@ def one_update(
     config: Ppo,
     state: State,
     reference: Transformer,
-    reward_model: tuple[Transformer, Tensor],
+    judge: Judge,
     tokenizer: Tokenizer,
     prompts: Sequence[list[int]],
     update: int,
+    *,
+    rows: Sequence[Row] = (),
+    gold: tuple[Transformer, Tensor] | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, float]:
-    """Sample, score, learn; changes `state` and returns the numbers of the update."""
+    """Sample, score, learn; changes `state` and returns the numbers of the update.
+
+    `rows` are the prompts' rows, which judges other than a reward model read.
+    """
     seed = hashed(config.seed, "episodes", str(update))
     started = time.monotonic()
     episodes = sample_episodes(state.policy, tokenizer, prompts, config.max_new_tokens, seed)
     sampled = time.monotonic()
-    scores_B = scores_of(reward_model, tokenizer, episodes, config.micro_batch_tokens)
-    if update == 0:
+    scores_B = judged(judge, tokenizer, episodes, rows, config.micro_batch_tokens)
+    if keep is not None:
+        keep(episodes, scores_B.tolist())
+    gold_numbers = {}
+    if gold is not None:
+        gold_numbers["gold_score"] = float(judged(gold, tokenizer, episodes, rows, config.micro_batch_tokens).mean())
+    if update == 0 and config.settled.scale_scores == "first_update":
         state.numbers["score_mean"] = float(scores_B.mean())
         state.numbers["score_deviation"] = max(float(scores_B.std(correction=0)), 1e-6)
     batch, reported = learnable(config, state, reference, episodes, scores_B)
-    learned = learn(config, state, batch, update)
-    if config.kl_target is not None:
-        gain = len(episodes) / (config.kl_horizon or DEFAULT_HORIZON)
-        state.numbers["kl_coefficient"] = adapted_kl_coefficient(
-            state.numbers["kl_coefficient"], reported["kl"], config.kl_target, gain
-        )
+    learned = learn(config, state, batch, reference, update)
+    state.numbers["kl_coefficient"] = _next_coefficient(config, state, reported["kl"], len(episodes))
     num_tokens = sum(len(episode.completion) for episode in episodes)
     return {
         **reported,
+        **gold_numbers,
         **learned,
         "sampling_tokens_per_second": round(num_tokens / (sampled - started), 1),
         "update_seconds": round(time.monotonic() - started, 3),
     }
 
 
-def learnable(
-    config: Ppo, state: State, reference: Transformer, episodes: list[Episode], scores_B: Tensor
-) -> tuple[Batch, dict[str, float]]:
-    """Rewards, advantages and returns of the episodes, and the numbers that describe them."""
-    numbers = token_numbers(state.policy, reference, state.critic, episodes, config.micro_batch_tokens)
-    mask_BT = numbers.mask_BT
-    ended_B = torch.tensor([episode.ended for episode in episodes])
-    normal_B = (scores_B - state.numbers["score_mean"]) / state.numbers[
-        "score_deviation"
-    ] - config.missing_end_penalty * (~ended_B).float()
-    normal_B = normal_B.to(mask_BT.device)
-    kl_BT = kl_estimate(numbers.log_probabilities_BT, numbers.reference_BT, config.kl_estimator)  # 0 in padding
-    rewards_BT = token_rewards(normal_B, mask_BT.sum(1) - 1, kl_BT, state.numbers["kl_coefficient"])
-    reward = float(rewards_BT.sum(1).mean())
-    if config.whiten_rewards:
-        rewards_BT = whiten(rewards_BT, mask_BT, shift_mean=False)
-    advantages_BT, returns_BT = advantages_and_returns(
-        rewards_BT, numbers.values_BT, config.discount, config.gae_lambda
-    )
-    batch = Batch(episodes, numbers, whiten(advantages_BT, mask_BT), returns_BT)
-    return batch, {
-        "score": float(scores_B.mean()),
-        "normalised_score": float(normal_B.mean()),
-        "reward": reward,
-        "kl": float(kl_BT.sum(1).mean()),
-        "kl_coefficient": state.numbers["kl_coefficient"],
-        "entropy": numbers.entropy,
-        "length": fmean(len(episode.completion) for episode in episodes),
-        "ends": float(ended_B.float().mean()),
-        "explained_variance": float(explained_variance(numbers.values_BT, returns_BT, mask_BT)),
-        "sampler_gap": numbers.sampler_gap,
-    }
-
-
-def learn(config: Ppo, state: State, batch: Batch, update: int) -> dict[str, float]:
-    """The clipped steps on one batch of episodes; means of their numbers."""
-    parameters = state.parameters
-    return clipped_steps(
-        config, state, len(batch.episodes), update, lambda rows: _add_gradients(config, state, batch, rows, parameters)
-    )
-
-
-def _add_gradients(
-    config: Ppo, state: State, batch: Batch, rows: list[int], parameters: Sequence[nn.Parameter]
-) -> dict[str, float]:
-    """Gradients of the minibatch's mean loss over its tokens, added over forward passes; the numbers beside it."""
-    sizes = [batch.episodes[i].num_tokens for i in rows]
-    total = sum(len(batch.episodes[i].completion) for i in rows)
-
-    def share_of(part: list[int]) -> Share:
-        episodes = [batch.episodes[i] for i in part]
-        lengths = [len(episode.completion) for episode in episodes]
-        answers = completions(episodes)
-        hidden_ND = completion_hidden_states(state.policy, [e.prompt for e in episodes], answers)
-        new_BT, mask_BT = padded(log_probabilities(state.policy, hidden_ND, answers), lengths)
-        values_BT, _ = padded(state.critic(episodes, hidden_ND), lengths)
-        old_BT, old_values_BT, advantages_BT, returns_BT = (
-            tensor[part, : mask_BT.shape[1]]
-            for tensor in (
-                batch.numbers.log_probabilities_BT,
-                batch.numbers.values_BT,
-                batch.advantages_BT,
-                batch.returns_BT,
-            )
-        )
-        policy_loss = losses.policy_loss(new_BT, old_BT, advantages_BT, mask_BT, config.clip)
-        value_loss = losses.value_loss(values_BT, old_values_BT, returns_BT, mask_BT, config.value_clip)
-        with torch.no_grad():
-            numbers = {
-                "policy_loss": policy_loss.detach(),
-                "value_loss": value_loss.detach(),
-                "policy_kl": masked_mean(kl_estimate(old_BT, new_BT, "k3"), mask_BT),
-                "clip_fraction": losses.clip_fraction(new_BT, old_BT, advantages_BT, mask_BT, config.clip),
-                "value_clip_fraction": losses.value_clip_fraction(
-                    values_BT, old_values_BT, returns_BT, mask_BT, config.value_clip
-                ),
-            }
-        share = sum(lengths) / total
-        return Share(
-            (policy_loss + config.value_weight * value_loss) * share,
-            sum(sizes),
-            {name: float(number) * share for name, number in numbers.items()},
-        )
-
-    parts = micro_batches(rows, sizes, config.micro_batch_tokens)
-    return add_gradients([partial(share_of, part) for part in parts], parameters).numbers
-
-
-def read_prompts(path: Path, tokenizer: Tokenizer, context_length: int) -> tuple[list[list[int]], int]:
-    """Prompts as tokens, and how many were left out because they leave no room for an answer.
-
-    Raises ValueError where none is left.
-    """
-    encoded = [encode_prompt(tokenizer, question(row)) for row in read_rows(path, "messages")]
-    prompts = [prompt for prompt in encoded if len(prompt) < context_length]
-    if not prompts:
-        raise ValueError(f"{path}: no prompt shorter than the model's context of {context_length} tokens")
-    return prompts, len(encoded) - len(prompts)
+def _next_coefficient(config: Ppo, state: State, kl: float, num_episodes: int) -> float:
+    """The KL coefficient after an update with a mean KL of `kl`."""
+    coefficient = state.numbers["kl_coefficient"]
+    if config.kl_target is None:
+        return coefficient
+    gain = num_episodes / (config.kl_horizon or DEFAULT_HORIZON)
+    if config.settled.kl_controller == "per_update":
+        gain = DEFAULT_GAIN if config.kl_gain is None else config.kl_gain
+    return adapted_kl_coefficient(coefficient, kl, config.kl_target, gain)
 
 
 def summary(rows: Sequence[Mapping[str, Any]], num_updates: int) -> dict[str, Any]:
-    """Means over the last updates, and the first update's numbers, which are the SFT model's."""
+    """Means over the last updates, the first update's numbers, which are the SFT model's, and how lengths moved."""
     recent = rows[-max(1, round(RECENT * num_updates)) :]
-    names = ("score", "reward", "kl", "entropy", "length", "ends", "explained_variance", "clip_fraction")
+    names = ("score", "gold_score", "reward", "kl", "entropy", "length", "ends", "explained_variance", "clip_fraction")
     measured = {name: [row[name] for row in recent if row.get(name) is not None] for name in names}
     last = {name: fmean(values) for name, values in measured.items() if values}
-    first = {name: rows[0][name] for name in ("score", "reward", "length", "ends")}
+    first = {name: rows[0][name] for name in ("score", "gold_score", "reward", "length", "ends") if name in rows[0]}
     gap = max(row["sampler_gap"] for row in rows)
-    return {**last, "first_update": first, "sampler_gap": gap}
+    return {**last, "first_update": first, "length_drift": last["length"] / first["length"], "sampler_gap": gap}

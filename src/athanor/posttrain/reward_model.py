@@ -103,7 +103,7 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
         if train.singles:
             found = single_parts(scorer, [train.singles[i] for i in batch], config.micro_batch_tokens)
         else:
-            margins, tied = ([values[i] for i in batch] for values in (train.margins, train.tied))
+            margins, tied = [train.margins[i] for i in batch], [train.tied[i] for i in batch]
             found = reward_parts(scorer, [train.pairs[i] for i in batch], config, margins, tied)
         return seeded(found, config.seed, step)
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from athanor.inference.config import Sampling
 from athanor.inference.engine import generate
 from athanor.inference.text import end_ids
 from athanor.model.transformer import Transformer
-from athanor.posttrain.flat import completion_hidden_states, log_probabilities, padded, scores
-from athanor.posttrain.kl import entropy
+from athanor.posttrain.flat import completion_hidden_states, hidden_states, log_probabilities, padded, scores
+from athanor.posttrain.kl import entropy, exact_kl
 from athanor.posttrain.messages import micro_batches
 from athanor.tokenizer.tokenizer import Tokenizer
 
@@ -50,6 +51,10 @@ class TokenNumbers:
     reference_BT: Tensor
     values_BT: Tensor
     mask_BT: Tensor
+    value_mask_BT: Tensor
+    """Where there is a value: as `mask_BT`, or one place further where the state after the last token has one too."""
+    exact_kl_BT: Tensor | None
+    """KL of the whole distributions, where it was asked for."""
     entropy: float
     """Mean over the tokens, nats."""
     sampler_gap: float
@@ -67,13 +72,42 @@ class Critic(nn.Module):
         self.head = nn.Linear(width, 1, bias=False, device=device)
         nn.init.zeros_(self.head.weight)  # a value of 0 everywhere is the mean of normalised scores
 
-    def forward(self, episodes: Sequence[Episode], policy_hidden_ND: Tensor) -> Tensor:
-        """Values [N] at the positions from which the completion tokens were drawn."""
+    def forward(self, episodes: Sequence[Episode], policy_hidden_ND: Tensor, after_last: bool = False) -> Tensor:
+        """Values [N] at the states of `states_of`, from the policy's or from those of a trunk of its own."""
         hidden_ND = policy_hidden_ND
         if self.trunk is not None:
-            hidden_ND = completion_hidden_states(self.trunk, [e.prompt for e in episodes], completions(episodes))
+            hidden_ND = states_of(self.trunk, episodes, after_last)
         values_N: Tensor = self.head(hidden_ND.float())[:, 0]
         return values_N
+
+
+def states_of(model: Transformer, episodes: Sequence[Episode], after_last: bool = False) -> Tensor:
+    """Hidden states [N, D] from which the completion tokens were drawn; `after_last` adds the one after each answer."""
+    prompts, answers = [e.prompt for e in episodes], completions(episodes)
+    if not after_last:
+        return completion_hidden_states(model, prompts, answers)
+    hidden_ND = hidden_states(model, [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)])
+    places: list[int] = []
+    start = 0
+    for prompt, answer in zip(prompts, answers, strict=True):
+        start += len(prompt) + len(answer)
+        places.extend(range(start - len(answer) - 1, start))
+    return hidden_ND[torch.tensor(places, device=hidden_ND.device)]
+
+
+def without_last(states_ND: Tensor, episodes: Sequence[Episode]) -> Tensor:
+    """The states that predict a token, of those with one more after each answer."""
+    kept: list[int] = []
+    start = 0
+    for episode in episodes:
+        kept.extend(range(start, start + len(episode.completion)))
+        start += len(episode.completion) + 1
+    return states_ND[torch.tensor(kept, device=states_ND.device)]
+
+
+def widened(rows_BT: Tensor, width: int) -> Tensor:
+    """`rows_BT` cut or filled with zeros to `width` columns."""
+    return functional.pad(rows_BT, (0, width - rows_BT.shape[1]))
 
 
 def sample_episodes(
@@ -123,29 +157,53 @@ def scores_of(
 
 @torch.no_grad()
 def token_numbers(
-    policy: Transformer, reference: Transformer, critic: Critic | None, episodes: Sequence[Episode], most_tokens: int
+    policy: Transformer,
+    reference: Transformer,
+    critic: Critic | None,
+    episodes: Sequence[Episode],
+    most_tokens: int,
+    *,
+    width: int | None = None,
+    value_after_last: bool = False,
+    whole_distributions: bool = False,
 ) -> TokenNumbers:
-    """The numbers of every completion token, from the trainer's own forward passes; without a critic values are 0."""
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    """The numbers of every completion token, from the trainer's own forward passes; without a critic values are 0.
+
+    `width` is the number of columns (None: the longest answer's tokens); `whole_distributions` asks for the exact KL.
+    """
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     total_entropy = 0.0
     for part in micro_batches(episodes, [e.num_tokens for e in episodes], most_tokens):
-        prompts, answers = [e.prompt for e in part], completions(part)
-        hidden_ND = completion_hidden_states(policy, prompts, answers)
-        reference_ND = completion_hidden_states(reference, prompts, answers)
+        answers = completions(part)
+        states_ND = states_of(policy, part, value_after_last)
+        hidden_ND = without_last(states_ND, part) if value_after_last else states_ND
+        reference_ND = states_of(reference, part)
         own_N = log_probabilities(policy, hidden_ND, answers)
-        values_N = critic(part, hidden_ND) if critic else torch.zeros_like(own_N)
-        found.append((own_N, log_probabilities(reference, reference_ND, answers), values_N))
-        for rows_ND in torch.split(hidden_ND, LOGIT_ROWS):
-            total_entropy += float(entropy(policy.logits(rows_ND)).sum())
-    own_N, reference_N, values_N = (torch.cat(column) for column in zip(*found, strict=True))
+        values_N = critic(part, states_ND, value_after_last) if critic else torch.zeros_like(own_N)
+        kl: list[Tensor] = []
+        for rows_ND, reference_rows_ND in zip(
+            torch.split(hidden_ND, LOGIT_ROWS), torch.split(reference_ND, LOGIT_ROWS), strict=True
+        ):
+            logits_NV = policy.logits(rows_ND)
+            total_entropy += float(entropy(logits_NV).sum())
+            if whole_distributions:
+                kl.append(exact_kl(logits_NV, reference.logits(reference_rows_ND)))
+        kl_N = torch.cat(kl) if kl else torch.zeros_like(own_N)
+        found.append((own_N, log_probabilities(reference, reference_ND, answers), values_N, kl_N))
+    own_N, reference_N, values_N, kl_N = (torch.cat(column) for column in zip(*found, strict=True))
     lengths = [len(episode.completion) for episode in episodes]
+    columns = max(lengths) if width is None else width
     own_BT, mask_BT = padded(own_N, lengths)
+    with_last = [length + 1 for length in lengths] if value_after_last and critic else lengths
+    values_BT, value_mask_BT = padded(values_N, with_last)
     sampled_N = torch.tensor([p for e in episodes for p in e.sampled_log_probabilities], device=own_N.device)
     return TokenNumbers(
-        log_probabilities_BT=own_BT,
-        reference_BT=padded(reference_N, lengths)[0],
-        values_BT=padded(values_N, lengths)[0],
-        mask_BT=mask_BT,
+        log_probabilities_BT=widened(own_BT, columns),
+        reference_BT=widened(padded(reference_N, lengths)[0], columns),
+        values_BT=widened(values_BT, columns),
+        mask_BT=widened(mask_BT, columns),
+        value_mask_BT=widened(value_mask_BT, columns),
+        exact_kl_BT=widened(padded(kl_N, lengths)[0], columns) if whole_distributions else None,
         entropy=total_entropy / len(own_N),
         sampler_gap=float((own_N - sampled_N).abs().max()),
     )

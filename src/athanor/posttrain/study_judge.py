@@ -18,8 +18,8 @@ from athanor.core.chat_endpoint import ChatClient, Endpoint, EndpointError
 from athanor.core.config import ConfigError
 from athanor.evaluation.answers import question
 from athanor.posttrain.config import SftStudy
+from athanor.posttrain.intervals import wilson_interval
 from athanor.posttrain.messages import split_completion
-from athanor.posttrain.reward_model import wilson_interval
 from athanor.tokenizer.tokenizer import Tokenizer
 
 JUDGED_TOKENS = 4096  # of one forward pass

@@ -9,6 +9,8 @@ from athanor.posttrain.config.kto import Kto
 from athanor.posttrain.config.ppo import Ppo
 from athanor.posttrain.config.preference_data import PreferenceData
 from athanor.posttrain.config.preferences import Preferences
+from athanor.posttrain.config.rejection_sampling import RejectionSampling
+from athanor.posttrain.config.reward import Reward
 from athanor.posttrain.config.reward_model import RewardModel
 from athanor.posttrain.config.sft import Sft
 from athanor.posttrain.config.study import SftStudy
@@ -24,6 +26,8 @@ __all__ = [
     "Ppo",
     "PreferenceData",
     "Preferences",
+    "RejectionSampling",
+    "Reward",
     "RewardModel",
     "Sft",
     "SftStudy",

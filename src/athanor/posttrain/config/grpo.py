@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from athanor.posttrain.config.reward import Reward
 from athanor.posttrain.config.training import Precision
 
 GroupBaseline = Literal["group", "rloo"]
-LossMean = Literal["token", "sequence", "constant"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Grpo:
     """What an answer's score is compared with: the mean of its group, or of the group's other answers (rloo)."""
     scale_advantages: bool = True
     """Divide by the group's deviation; without it a prompt counts by how much its answers differ (Dr. GRPO)."""
-    loss_mean: LossMean = "token"
-    """token: every token counts the same; sequence: every answer (as published); constant: over the longest answer."""
+    loss_mean: Literal["token", "sequence", "sequence_sum", "constant"] = "token"
+    """token: every token counts the same; sequence: every answer (as published); sequence_sum: sums of answers, over
+    their number; constant: sums over the longest answer (Dr. GRPO)."""
     num_epochs: int = 1
     """Passes over the episodes of an update."""
     num_minibatches: int = 1
@@ -44,7 +45,13 @@ class Grpo:
     clip_high: float | None = None
     """The same bound above 1, where it is another (DAPO takes 0.28); null: as `clip`."""
     kl_coefficient: float = 0.04
-    """Weight of the KL to the SFT model (k3, per token) in the loss; 0: none."""
+    """Weight of the KL to the SFT model, per token, in the loss; 0: none."""
+    kl_estimator: Literal["k1", "k2", "k3", "abs", "low_var_kl"] = field(default="k3", metadata={"added": "k3"})
+    """How that KL is estimated; as a loss, k1 has no gradient towards the SFT model on average, k2 and k3 have."""
+    reward: Reward = field(default_factory=Reward, metadata={"added": Reward()})
+    """What judges the answers."""
+    num_samples: int = field(default=4, metadata={"added": 4})
+    """Answers of every update kept in samples.jsonl, with their scores."""
     missing_end_penalty: float = 1.0
     """Taken from the score of an answer that did not end by itself, in units of the reward model."""
     max_policy_kl: float | None = None
