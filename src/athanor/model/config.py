@@ -10,6 +10,8 @@ from typing import Any
 
 from athanor.model.rope_scaling import RopeScaling
 
+VALUE_GATE_WIDTH = 32  # channels of the hidden state that the gate of a value embedding reads: nanochat
+
 
 @dataclass(frozen=True, kw_only=True)
 class MuP:
@@ -86,6 +88,8 @@ class Shape:
     """Use the token embedding as output layer as well."""
     mup: MuP | None = field(default=None, metadata={"added": None})
     """Scale rates and outputs with the width, so that rates found on a narrow model hold; none: as they are."""
+    value_embeddings: bool = field(default=False, metadata={"added": False})
+    """A table of values per token in every second block: learns more per second, cannot be exported."""
     experts: Experts | None = field(default=None, metadata={"added": None})
     """Mixture of experts: exported as Qwen3-MoE, or Mixtral without qk_norm; none: one feed-forward layer for all."""
     rope_scaling: RopeScaling | None = field(default=None, metadata={"added": None})
@@ -179,6 +183,11 @@ class LstmConfig(LstmShape):
     def of(cls, shape: LstmShape, vocab_size: int) -> "LstmConfig":
         """The config of `shape` with `vocab_size` tokens."""
         return cls(**_values(shape), vocab_size=vocab_size)
+
+
+def has_value_embedding(shape: Shape, layer: int) -> bool:
+    """Whether block number `layer` has a table of values: every second one, with the last."""
+    return shape.value_embeddings and (shape.num_layers - 1 - layer) % 2 == 0
 
 
 def width_ratio(shape: Shape | LstmShape) -> float:

@@ -17,7 +17,7 @@ here says which one it is.
 
 from typing import Literal
 
-from athanor.model.config import LstmConfig, ModelConfig
+from athanor.model.config import VALUE_GATE_WIDTH, LstmConfig, ModelConfig, has_value_embedding
 
 ParameterConvention = Literal["all", "non_embedding", "matmul", "matmul_total"]
 FlopsConvention = Literal["six_n", "with_attention"]
@@ -32,12 +32,14 @@ def count_parameters(config: ModelConfig | LstmConfig, convention: ParameterConv
     """
     table = config.vocab_size * config.d_model
     matrices = config.num_layers * _block_matrices(config, active=convention == "matmul")
+    value_tables, value_gates = _value_embeddings(config)
+    matrices += value_gates
     if convention in ("matmul", "matmul_total"):
         return matrices + table
     body = matrices + config.num_layers * _block_vectors(config) + config.d_model
     if convention == "non_embedding":
         return body
-    return body + (table if config.tied_embeddings else 2 * table)
+    return body + value_tables + (table if config.tied_embeddings else 2 * table)
 
 
 def flops_per_token(
@@ -71,6 +73,15 @@ def _block_matrices(config: ModelConfig | LstmConfig, active: bool) -> int:
     router = config.d_model * config.experts.num_experts
     num_experts = config.experts.experts_per_token if active else config.experts.num_experts
     return attention + router + num_experts * 3 * config.d_model * config.experts.d_ff
+
+
+def _value_embeddings(config: ModelConfig | LstmConfig) -> tuple[int, int]:
+    """Parameters of all tables of values, which are looked up, and of their gates, which are multiplied."""
+    if isinstance(config, LstmConfig):
+        return 0, 0
+    layers = sum(has_value_embedding(config, layer) for layer in range(config.num_layers))
+    gate = min(VALUE_GATE_WIDTH, config.d_model) * config.num_kv_heads
+    return layers * config.vocab_size * config.num_kv_heads * config.head_width, layers * gate
 
 
 def _block_vectors(config: ModelConfig | LstmConfig) -> int:

@@ -120,6 +120,8 @@ def reasons_against_export(config: ModelConfig) -> list[str]:
     """Why no Hugging Face architecture computes what a model of this config does; empty where one does."""
     reasons = []
     family = family_of(config)
+    if config.value_embeddings:
+        reasons.append("value_embeddings: no architecture looks values of attention up by token")
     if config.window_layers is not None and family.model_type != "qwen3":
         reasons.append(f"window_layers: {family.class_prefix} has one window for all layers (Qwen3 has layers without)")
     if family.model_type == "mixtral" and config.experts is not None and not config.experts.renormalize:

@@ -43,6 +43,10 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # fuses the plain formula with what is around it, gradient included
+            exact = x.float()
+            scale = torch.rsqrt(exact.square().mean(dim=-1, keepdim=True) + self.epsilon)
+            return (exact * scale * self.weight).to(x.dtype)
         normed: Tensor = _RMSNorm.apply(x, self.weight, self.epsilon)  # type: ignore[no-untyped-call]
         return normed
 

@@ -22,11 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from athanor.model.attention import Layout
-from athanor.model.config import ModelConfig, width_ratio
+from athanor.model.config import ModelConfig, has_value_embedding, width_ratio
 from athanor.model.language_model import LanguageModel
 from athanor.model.layers import Embedding, Linear, RMSNorm
 from athanor.model.moe import MixtureOfExperts, Routing
 from athanor.model.rotary import rotary_angles, rotate
+from athanor.model.value_embedding import ValueEmbedding
 
 EMBEDDING_STD = 0.02
 HEAD_STD = 0.02
@@ -48,6 +49,7 @@ class Block(nn.Module):
         self.qk_norm = config.qk_norm
         self.query_scale = query_scale(config)
         self.window = {} if config.window_of(layer) is None else {"window": config.window_of(layer)}
+        self.value_embedding = ValueEmbedding(config) if has_value_embedding(config, layer) else None
         self.attention_out = Linear(width_all_heads, config.d_model)
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
         self.mixture = None if config.experts is None else MixtureOfExperts(config)
@@ -56,22 +58,33 @@ class Block(nn.Module):
             self.down = Linear(config.d_ff, config.d_model)
 
     def forward(
-        self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout, routing: Routing | None = None
+        self,
+        x_BTD: Tensor,
+        cos_BTK: Tensor,
+        sin_BTK: Tensor,
+        layout: Layout,
+        routing: Routing | None = None,
+        tokens_BT: Tensor | None = None,
     ) -> Tensor:
-        x_BTD = x_BTD + self._attention(self.attention_norm(x_BTD), cos_BTK, sin_BTK, layout)
+        x_BTD = x_BTD + self._attention(self.attention_norm(x_BTD), cos_BTK, sin_BTK, layout, tokens_BT)
         normed_BTD = self.feed_forward_norm(x_BTD)
         if self.mixture is not None:
             return x_BTD + cast(Tensor, self.mixture(normed_BTD, routing))
         gate, up = self.gate_up(normed_BTD).chunk(2, dim=-1)
         return x_BTD + cast(Tensor, self.down(F.silu(gate) * up))
 
-    def _attention(self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout) -> Tensor:
+    def _attention(
+        self, x_BTD: Tensor, cos_BTK: Tensor, sin_BTK: Tensor, layout: Layout, tokens_BT: Tensor | None
+    ) -> Tensor:
         heads = [self.num_heads, self.num_kv_heads, self.num_kv_heads]
         q, k, v = self.qkv(x_BTD).unflatten(-1, (sum(heads), self.head_width)).split(heads, dim=2)
         if self.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
         if self.query_scale != 1.0:
             q = q * self.query_scale
+        if self.value_embedding is not None:
+            assert tokens_BT is not None, "value embeddings are looked up by token"
+            v = v + self.value_embedding(tokens_BT, x_BTD)
         q, k = rotate(q, cos_BTK, sin_BTK), rotate(k, cos_BTK, sin_BTK)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         seen_BHTK = layout.attend(self.layer, q, k, v, **self.window)
@@ -102,7 +115,7 @@ class Transformer(LanguageModel):
         cos_BTK, sin_BTK = rotary_angles(layout.positions_BT, self.config, self.compute_dtype)
         x_BTD = self.embedding(tokens_BT).to(self.compute_dtype)
         for block in self.blocks:
-            x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout, routing)
+            x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout, routing, tokens_BT)
         x_BTD = cast(Tensor, self.final_norm(x_BTD))
         return x_BTD if self.config.mup is None else x_BTD * width_ratio(self.config)
 
@@ -123,7 +136,7 @@ def initialize(model: Transformer, seed: int) -> None:
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
             parameter.fill_(1.0)
-        elif name.endswith(("attention_out.weight", "down.weight")):
+        elif name.endswith(("attention_out.weight", "down.weight", "value_embedding.gate.weight")):
             parameter.zero_()
         elif name == "embedding.weight":
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * EMBEDDING_STD)

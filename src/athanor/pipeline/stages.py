@@ -203,6 +203,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.train.pretrain:run",
                 inputs=("tokens", "tokenizer"),
                 headline=("parameters", "bits_per_byte", "perplexity"),
+                version=2,  # Muon rounds its polynomial once instead of thrice
             ),
         ),
     ),

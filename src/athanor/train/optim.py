@@ -139,13 +139,15 @@ class _MuonSteps:
         self._stepped = True
         config = self.config
         by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}  # shape -> (part of weight, direction)
-        for name, parameter in self.parameters.items():
-            if parameter.grad is None:
-                continue
-            momentum = self.momenta[name].lerp_(parameter.grad, 1 - config.momentum)
-            direction = parameter.grad.lerp(momentum, config.momentum)
-            if config.weight_decay:
-                parameter.mul_(1 - rate * config.lr_peak * config.weight_decay)
+        moved = [(name, p, p.grad) for name, p in self.parameters.items() if p.grad is not None]
+        if not moved:
+            return
+        gradients, momenta = [gradient for _, _, gradient in moved], [self.momenta[name] for name, _, _ in moved]
+        torch._foreach_lerp_(momenta, gradients, 1 - config.momentum)
+        directions = torch._foreach_lerp(gradients, momenta, config.momentum)
+        if config.weight_decay:
+            torch._foreach_mul_([p for _, p, _ in moved], 1 - rate * config.lr_peak * config.weight_decay)
+        for (name, parameter, _), direction in zip(moved, directions, strict=True):
             sizes = list(self._parts[name])
             for weight_part, direction_part in zip(
                 torch.split(parameter, sizes, dim=-2), torch.split(direction, sizes, dim=-2), strict=True
@@ -153,10 +155,9 @@ class _MuonSteps:
                 by_shape.setdefault(weight_part.shape, []).append((weight_part, direction_part))
         for shape, pairs in by_shape.items():
             scale = max(1.0, shape[-2] / shape[-1]) ** 0.5
-            directions = torch.stack([direction for _, direction in pairs]).to(self.dtype)
-            updates = orthogonalize(directions, config.newton_schulz_steps).float()
-            for (weight_part, _), update in zip(pairs, updates, strict=True):
-                weight_part.add_(update, alpha=-rate * config.lr_peak * scale)
+            stacked = torch.stack([direction for _, direction in pairs]).to(self.dtype)
+            updates = orthogonalize(stacked, config.newton_schulz_steps).float()
+            torch._foreach_add_([part for part, _ in pairs], updates.unbind(), alpha=-rate * config.lr_peak * scale)
 
     def state(self) -> dict[str, Tensor]:
         return {f"muon/{name}/momentum": m for name, m in self.momenta.items()} if self._stepped else {}
@@ -168,11 +169,13 @@ def orthogonalize(matrices: Tensor, num_steps: int) -> Tensor:
     The singular values come out between about 0.7 and 1.2, which serves as well as exactly one.
     """
     a, b, c = QUINTIC
-    x: Tensor
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT.contiguous() if tall else matrices
+    wide = matrices.mT if tall else matrices
+    x = wide.reshape(-1, *wide.shape[-2:])
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(num_steps):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+    for _ in range(num_steps):  # a x + (b g + c g g) x with g = x x', in three products and no sums beside them
+        gram = torch.bmm(x, x.mT)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    x = x.reshape(wide.shape)
     return x.mT if tall else x

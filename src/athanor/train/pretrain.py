@@ -33,6 +33,7 @@ from athanor.model.transformer import Transformer
 from athanor.tokenizer.token_shards import TokenDataset
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train import parallel
+from athanor.train.compiled import compile_blocks
 from athanor.train.config import Pretrain
 from athanor.train.depth import at_depth, described
 from athanor.train.gradients import Part, Share
@@ -65,8 +66,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         model = _new_model(config, tokenizer.vocab_size).to(device)
         model.compute_dtype = compute_dtype(config.fit.precision, device)
         if config.fit.compile and isinstance(model, Transformer):
-            for block in model.blocks:
-                block.compile(dynamic=False)
+            compile_blocks(model)
         samples = out / WORK / "samples"
 
         def after_step(steps_done: int) -> dict[str, float]:
@@ -195,7 +195,12 @@ def _parts(
         routing = Routing.of(model.config)
         hidden = model(row[:, :-1], layout) if routing is None else model(row[:, :-1], layout, routing)
         loss, z = cross_entropy_and_z(
-            hidden.flatten(0, 1), model.head_weight, row[:, 1:].flatten(), weight, config.z_loss
+            hidden.flatten(0, 1),
+            model.head_weight,
+            row[:, 1:].flatten(),
+            weight,
+            config.z_loss,
+            compiled=config.fit.compile,
         )
         numbers = {}
         if routing is not None or config.z_loss:

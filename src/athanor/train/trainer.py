@@ -28,6 +28,7 @@ from athanor.train.average import PREFIX as AVERAGE
 from athanor.train.average import Average
 from athanor.train.config import Fit
 from athanor.train.gradients import Part, add_gradients
+from athanor.train.memory import keep_freed_memory
 from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.precision import make_repeatable, multiplies_bfloat16
 from athanor.train.schedule import rate
@@ -74,6 +75,7 @@ def fit(
     `settings.max_skipped` steps in a row whose loss or gradient is not a finite number.
     """
     make_repeatable()
+    keep_freed_memory()
     world = world or parallel.World()
     parameters = [p for p in model.parameters() if p.requires_grad]
     dtype = torch.bfloat16 if multiplies_bfloat16(parameters[0].device) else torch.float32
