@@ -106,6 +106,12 @@ MODEL_COMMANDS = (
         "folder",
     ),
     Command(
+        "train profile",
+        "Measure how well a model trains on this machine, and why not better: roofline, MFU, what each means brings.",
+        "athanor.train.profile_config:Profile",
+        "athanor.train.profile_command:main",
+    ),
+    Command(
         "posttrain mask",
         "Show which tokens of conversations are learned.",
         "athanor.posttrain.config:ShowMask",

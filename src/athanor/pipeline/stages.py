@@ -202,8 +202,9 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.train.config:Pretrain",
                 "athanor.train.pretrain:run",
                 inputs=("tokens", "tokenizer"),
-                headline=("parameters", "bits_per_byte", "perplexity"),
-                version=2,  # Muon rounds its polynomial once instead of thrice
+                optional_inputs=("init_from", "replay", "*"),
+                headline=("parameters", "bits_per_byte", "perplexity", "loss_spikes", "skipped_steps"),
+                version=3,  # in the decay phase high-quality rows take turns with the others
             ),
         ),
     ),

@@ -47,14 +47,21 @@ class SampleOrder:
         parts = np.array(self.parts, np.int64)
         return _samples(first, count, self._turns, self._earlier, parts, self._rows, self._seed)
 
-    def epochs(self, g: int) -> list[float]:
-        """How often each source has been read before sample `g`."""
+    def turn(self, g: int) -> tuple[int, int]:
+        """Source of sample `g`, and how many samples of that source come before it."""
+        repeats, inside = divmod(g, len(self._turns))
+        source = int(self._turns[inside])
+        return source, repeats * self.parts[source] + int(self._earlier[inside])
+
+    def drawn(self, g: int) -> list[int]:
+        """How many samples of each source come before sample `g`."""
         repeats, inside = divmod(g, len(self._turns))
         seen = np.bincount(self._turns[:inside], minlength=len(self.parts))
-        return [
-            (repeats * part + int(n)) / max(1, int(rows))
-            for part, n, rows in zip(self.parts, seen, self._rows, strict=True)
-        ]
+        return [repeats * part + int(n) for part, n in zip(self.parts, seen, strict=True)]
+
+    def epochs(self, g: int) -> list[float]:
+        """How often each source has been read before sample `g`."""
+        return [count / max(1, int(rows)) for count, rows in zip(self.drawn(g), self._rows, strict=True)]
 
 
 def sample(g: int, rows: Sequence[int], weights: Sequence[float], seed: int) -> tuple[int, int]:

@@ -86,10 +86,13 @@ class Fit:
     """Decay of a moving average of the weights, such as 0.999, which then is the result; none: the last weights."""
     max_skipped: int = field(default=10, metadata={"added": 10})
     """Steps in a row whose loss or gradient is not finite that are skipped; one more ends the run with an error."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of the matrix products; auto: bfloat16 where the processor multiplies it natively."""
+    precision: Literal["auto", "float32", "bfloat16", "float16", "float8"] = "auto"
+    """Type of the matrix products; auto: bfloat16 where the processor or GPU multiplies it natively, float16 with loss
+    scaling on older GPUs, else float32; float8: inside the blocks, on Hopper and newer."""
     compile: bool = False
     """Compile the blocks with torch.compile: needs a C++ compiler, starts slower, runs faster."""
+    recompute: bool = field(default=False, metadata={"runtime": True})
+    """Activation checkpointing: compute blocks again in the backward pass; less memory, about a third more work."""
     checkpoint_seconds: float = field(default=30.0, metadata={"runtime": True})
     """Time between two checkpoints; what a kill can cost."""
     threads: int | None = field(default=None, metadata={"runtime": True})
@@ -125,6 +128,22 @@ class PretrainFit(Fit):
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A part of a run with its own mixture."""
+
+    mixture: dict[str, float]
+    """Weight of every dataset that rows are drawn from: a part of `tokens` (train, high_quality), a further input, or
+    INPUT/PART."""
+    start_share: float = 0.0
+    """Share of the steps that are done when it begins; 0 for the first."""
+
+    def __post_init__(self) -> None:
+        _check_mixture(self.mixture, "a phase's mixture")
+        if not 0 <= self.start_share < 1:
+            raise ValueError(f"start_share is {self.start_share}; it must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
 class Pretrain:
     """Training of a language model on token datasets."""
 
@@ -138,8 +157,19 @@ class Pretrain:
     """Sequences of context_length tokens in one optimizer step."""
     micro_batch_size: int = 8
     """Sequences computed at once by one process; smaller needs less memory, the sum is the same."""
+    mixture: dict[str, float] = field(default_factory=dict, metadata={"added": {}})
+    """Weight of every dataset that sequences are drawn from, such as `train 0.7 code 0.3`: a part of `tokens`, a
+    further input, or INPUT/PART; empty: train alone."""
     high_quality_share: float = 0.25
     """Share of the sequences of the decay phase taken from the high-quality dataset."""
+    phases: tuple[Phase, ...] = field(default=(), metadata={"added": ()})
+    """Parts of the run with a mixture each, in place of mixture and high_quality_share."""
+    replay_share: float = field(default=0.0, metadata={"added": 0.0})
+    """Share of the sequences taken from the input `replay`, the data a continued model was trained on before."""
+    continue_data: bool = field(default=False, metadata={"added": False})
+    """Go on in the datasets where the run of `init_from` stopped, not at their beginning."""
+    mask_documents: bool = field(default=False, metadata={"added": False})
+    """Let attention, positions and predictions stop where a document in a sequence ends."""
     z_loss: float = field(default=0.0, metadata={"added": 0.0})
     """Weight in the loss of the squared log-normaliser of the softmax, such as 1e-4; 0: none."""
     validation_steps: int = 300
@@ -176,6 +206,18 @@ class Pretrain:
             raise ValueError(f"z_loss is {self.z_loss}; it must be at least 0")
         if not 0 <= self.high_quality_share <= 1:
             raise ValueError(f"high_quality_share is {self.high_quality_share}; it must be between 0 and 1")
+        if self.mixture:
+            _check_mixture(self.mixture, "mixture")
+        if self.phases:
+            starts = [phase.start_share for phase in self.phases]
+            if self.mixture:
+                raise ValueError("both mixture and phases are given; write the mixture as the first of the phases")
+            if starts[0] != 0 or starts != sorted(set(starts)):
+                raise ValueError(
+                    f"phases begin at shares {starts}; the first must begin at 0, each later than the last"
+                )
+        if not 0 <= self.replay_share < 1:
+            raise ValueError(f"replay_share is {self.replay_share}; it must be at least 0 and below 1")
         if self.lstm is not None and self.shape != Shape():
             raise ValueError("both a Transformer (shape) and an LSTM (lstm) are described; keep one of them")
         if self.lstm is not None and self.fit.compile:
@@ -185,6 +227,12 @@ class Pretrain:
     def context_length(self) -> int:
         """Longest sequence of the model that is trained, in tokens."""
         return self.shape.context_length if self.lstm is None else self.lstm.context_length
+
+
+def _check_mixture(mixture: dict[str, float], what: str) -> None:
+    wrong = {name: weight for name, weight in mixture.items() if not 0 <= weight < float("inf")}
+    if wrong or not sum(mixture.values()) > 0:
+        raise ValueError(f"{what} is {mixture}; give weights of at least 0, not all of them 0")
 
 
 @dataclass(frozen=True)

@@ -42,32 +42,38 @@ class Added:
     num_tokens: int
 
 
-def add_gradients(parts: Iterable[Part], parameters: Sequence[nn.Parameter]) -> Added:
-    """Add the gradients of every part's loss to `.grad` of the parameters; returns the sums of the rest."""
+def add_gradients(parts: Iterable[Part], parameters: Sequence[nn.Parameter], loss_scale: float = 1.0) -> Added:
+    """Add the gradients of every part's loss to `.grad` of the parameters; returns the sums of the rest.
+
+    The backward pass is that of `loss_scale` times the loss; the gradients are divided by it in the end.
+    """
     sums: dict[str, float] = {"loss": 0.0}
     num_tokens = 0
     on_processor = parameters[0].device.type == "cpu"
     width = torch.get_num_threads() if on_processor else 1
     waiting = iter(parts)
     while group := list(islice(waiting, width)):
-        for share, gradients in _computed(group, parameters, width):
+        for share, gradients in _computed(group, parameters, width, loss_scale):
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 if gradient is not None:
                     parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)
             num_tokens += share.num_tokens
             for name, number in {"loss": float(share.loss.detach()), **share.numbers}.items():
                 sums[name] = sums.get(name, 0.0) + number
+    if loss_scale != 1.0:
+        torch._foreach_div_([p.grad for p in parameters if p.grad is not None], loss_scale)
     return Added(sums, num_tokens)
 
 
 def _computed(
-    group: Sequence[Part], parameters: Sequence[nn.Parameter], width: int
+    group: Sequence[Part], parameters: Sequence[nn.Parameter], width: int, loss_scale: float
 ) -> Iterable[tuple[Share, tuple[Tensor | None, ...]]]:
     """Share and gradients of each part, in order."""
 
     def compute(part: Part) -> tuple[Share, tuple[Tensor | None, ...]]:
         share = part()
-        return share, torch.autograd.grad(share.loss, parameters, allow_unused=True)
+        loss = share.loss if loss_scale == 1.0 else share.loss * loss_scale
+        return share, torch.autograd.grad(loss, parameters, allow_unused=True)
 
     return map(compute, group) if width == 1 else _threads(width).map(compute, group)
 

@@ -1,13 +1,17 @@
 """Batches of token rows, each a pure function of the seed and the step.
 
-In: token datasets. Out: rows of `context_length + 1` tokens (inputs and targets overlap by all but one)
-and the weight of every target in the loss. Rows are packed as in `athanor.tokenizer.packing` and read
-epoch after epoch in the random order of `athanor.tokenizer.order`; nothing is stored between steps, so a
-resumed run asks for any step directly. In the decay phase a fixed part of every batch comes from the
-high-quality dataset, and the rest goes on through the training set where the stable phase left off.
+In: token datasets, and phases that say with which weights rows are drawn from them. Out: rows of `context_length + 1`
+tokens (inputs and targets overlap by all but one) and the weight of every target in the loss. Rows are packed as in
+`athanor.tokenizer.packing`; datasets take turns by weight, and each is read epoch after epoch in a random order
+(`athanor.tokenizer.order`). A phase goes on in every dataset where the phases before it left off.
+
+Nothing is stored between steps: the batch of any step follows from {dataset ids, weights, seed, number of its first
+sample}, whatever the size of the batch and the number of processes.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,53 +36,110 @@ class Source:
             raise ValueError(f"{dataset.folder}: the dataset holds no documents to train on")
         return cls(rows, SampleOrder([rows.num_rows], [1.0], seed))
 
-    def row(self, index: int) -> tuple[NDArray[np.int64], int]:
-        """Row number `index`, counted on through the epochs, and how many of its tokens are not padding."""
-        _, place = self.order.sample(index)
-        return self.rows.row_tokens(place), int(self.rows.boundaries(place)[-1])
+    def row(self, index: int) -> int:
+        """The row that comes at `index`, counted on through the epochs."""
+        return self.order.sample(index)[1]
 
 
 @dataclass(frozen=True)
+class Phase:
+    """From which step on rows are drawn with which weights."""
+
+    first_step: int
+    weights: Mapping[str, float]
+    """By name of the source; the others rest."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one step, or of a process's part of it."""
+
+    rows: NDArray[np.int64]
+    """Tokens [rows, context_length + 1]."""
+    weights: NDArray[np.float32]
+    """Of the targets in the loss [rows, context_length]; over the whole batch they add up to one."""
+    ends: Sequence[NDArray[np.int64]]
+    """For each row where its documents end; what comes after the last is padding."""
+
+    def part(self, which: slice) -> "Batch":
+        """Some of its rows."""
+        return Batch(self.rows[which], self.weights[which], self.ends[which])
+
+
 class Batches:
     """Which rows make the batch of a step."""
 
-    train: Source
-    high_quality: Source | None
-    batch_size: int
-    high_quality_rows: int
-    """Rows of every batch of the decay phase that come from the high-quality dataset."""
-    first_decay_step: int
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        phases: Sequence[Phase],
+        batch_size: int,
+        drawn_before: Mapping[str, int] | None = None,
+        *,
+        documents_apart: bool = False,
+    ) -> None:
+        """`drawn_before`: rows that an earlier run has drawn from each source. `documents_apart`: the first token of a
+        document is not predicted from the one before it in the row.
 
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The rows [batch_size, context_length + 1] of step number `step`, and the weights of their targets.
-
-        The weights [batch_size, context_length] add up to one, and padding weighs nothing.
+        Raises ValueError where the phases do not begin at step 0, one after another.
         """
-        rows, ends = zip(*(source.row(index) for source, index in self.places(step)), strict=True)
-        targets = np.arange(1, len(rows[0]))
-        counted = targets[None] < np.array(ends)[:, None]
-        weights = counted.astype(np.float32) / np.float32(max(1, int(counted.sum())))
-        return np.stack(rows), weights
+        starts = [phase.first_step for phase in phases]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise ValueError(f"phases begin at steps {starts}; the first must begin at 0, each later than the last")
+        self.sources = dict(sources)
+        self.phases = tuple(phases)
+        self.batch_size = batch_size
+        self.documents_apart = documents_apart
+        self._names = list(self.sources)
+        self._drawn_before = [dict(drawn_before or {}).get(name, 0) for name in self._names]
 
-    def places(self, step: int) -> list[tuple[Source, int]]:
-        """Source and number of every row of the step."""
-        if self.high_quality is None or step < self.first_decay_step:
-            first = step * self.batch_size
-            return [(self.train, first + i) for i in range(self.batch_size)]
-        decay_steps = step - self.first_decay_step
-        from_train = self.batch_size - self.high_quality_rows
-        first = self.first_decay_step * self.batch_size + decay_steps * from_train
-        first_good = decay_steps * self.high_quality_rows
-        places = [(self.train, first + i) for i in range(from_train)]
-        return places + [(self.high_quality, first_good + i) for i in range(self.high_quality_rows)]
+    def batch(self, step: int) -> Batch:
+        """The rows of step number `step`, in the order in which they are drawn."""
+        places = self.rows(step)
+        rows = np.stack([rows.row_tokens(row) for rows, row in places])
+        ends = [rows.boundaries(row) for rows, row in places]
+        targets = np.arange(1, rows.shape[1])
+        counted = targets[None] < np.array([end[-1] for end in ends])[:, None]
+        if self.documents_apart:
+            for row, end in zip(counted, ends, strict=True):
+                row[end[:-1] - 1] = False  # the target at place `end` is the first token of the next document
+        weights = counted.astype(np.float32) / np.float32(max(1, int(counted.sum())))
+        return Batch(rows, weights, ends)
 
     def rows(self, step: int) -> list[tuple[Rows, int]]:
         """The packed rows of the step, each with the number of its row."""
-        return [(source.rows, source.order.sample(index)[1]) for source, index in self.places(step)]
+        return [(self.sources[name].rows, self.sources[name].row(index)) for name, index in self.places(step)]
 
-    def train_epochs(self, num_steps: int) -> float:
-        """How often the training set has been read after `num_steps` steps."""
-        stable = min(num_steps, self.first_decay_step) * self.batch_size
-        in_decay = self.batch_size - (0 if self.high_quality is None else self.high_quality_rows)
-        rows = stable + max(0, num_steps - self.first_decay_step) * in_decay
-        return rows / self.train.rows.num_rows
+    def places(self, step: int) -> list[tuple[str, int]]:
+        """For each row of the step its source, and how many rows of that source come before it."""
+        number = max(i for i, phase in enumerate(self.phases) if phase.first_step <= step)
+        order, before = self._orders[number]
+        first = (step - self.phases[number].first_step) * self.batch_size
+        turns = [order.turn(first + i) for i in range(self.batch_size)]
+        return [(self._names[source], before[source] + earlier) for source, earlier in turns]
+
+    def drawn(self, num_steps: int) -> dict[str, int]:
+        """How many rows of each source are drawn in `num_steps` steps, those of an earlier run not counted."""
+        number = max(i for i, phase in enumerate(self.phases) if phase.first_step <= num_steps)
+        order, before = self._orders[number]
+        inside = order.drawn((num_steps - self.phases[number].first_step) * self.batch_size)
+        return {name: before[i] + inside[i] - self._drawn_before[i] for i, name in enumerate(self._names)}
+
+    def epochs(self, num_steps: int) -> dict[str, float]:
+        """How often each source is read in `num_steps` steps."""
+        return {name: count / self.sources[name].rows.num_rows for name, count in self.drawn(num_steps).items()}
+
+    @cached_property
+    def _orders(self) -> list[tuple[SampleOrder, list[int]]]:
+        """For each phase the turns of the sources, and how many rows of each were drawn before it began."""
+        num_rows = [source.rows.num_rows for source in self.sources.values()]
+        found: list[tuple[SampleOrder, list[int]]] = []
+        before = list(self._drawn_before)
+        for i, phase in enumerate(self.phases):
+            order = SampleOrder(num_rows, [phase.weights.get(name, 0.0) for name in self._names], seed=0)
+            found.append((order, before))
+            if i + 1 < len(self.phases):
+                steps = self.phases[i + 1].first_step - phase.first_step
+                drawn = order.drawn(steps * self.batch_size)
+                before = [a + b for a, b in zip(before, drawn, strict=True)]
+        return found

@@ -91,6 +91,10 @@ class _CrossEntropy(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden_ND) if gradients_wanted else None
         d_head = torch.zeros_like(head_VD, dtype=torch.float32) if gradients_wanted else None
         total, z = torch.zeros((), device=hidden_ND.device), torch.zeros((), device=hidden_ND.device)
+        # In float16 weights such as 1/100,000 would leave nothing of a gradient: there they come last, in float32.
+        late = hidden_ND.dtype == torch.float16
+        largest = weights_N.max().clamp(min=1e-30) if late else 1.0
+        compiled = compiled and not late
         for rows in _chunks(hidden_ND, len(head_VD), CHUNK_BYTES_COMPILED) if compiled else ():
             loss, squares, d_logits = _compiled_chunk()(
                 hidden_ND[rows] @ head.T, targets_N[rows], weights_N[rows], z_loss
@@ -118,17 +122,23 @@ class _CrossEntropy(torch.autograd.Function):
                     target_probability = probabilities.gather(1, target)
                 d_logits = probabilities.scatter_(1, target, target_probability - 1).to(hidden.dtype)
                 torch.mm(d_logits, head, out=d_hidden[rows])
-                d_hidden[rows] *= weight
-                d_head += d_logits.T @ (hidden * weight).to(hidden.dtype)
-        ctx.save_for_backward(d_hidden, d_head)
+                if not late:
+                    d_hidden[rows] *= weight
+                d_head += d_logits.T @ (hidden * (weight / largest if late else weight)).to(hidden.dtype)
+        if late and d_head is not None:
+            d_head *= largest
+        ctx.save_for_backward(d_hidden, d_head, weights_N if late else None)
         ctx.mark_non_differentiable(z)
         return total + z_loss * z, z
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         d_total = grad_outputs[0]
-        d_hidden, d_head = ctx.saved_tensors
-        return d_hidden * d_total.to(d_hidden.dtype), d_head * d_total, None, None, None, None
+        d_hidden, d_head, late_weights_N = ctx.saved_tensors
+        if late_weights_N is None:
+            return d_hidden * d_total.to(d_hidden.dtype), d_head * d_total, None, None, None, None
+        d_hidden = (d_hidden.float() * (late_weights_N * d_total)[:, None]).to(d_hidden.dtype)
+        return d_hidden, d_head * d_total, None, None, None, None
 
 
 def _chunk(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor, z_loss: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16", "float8"]
 
 
 def training_device() -> torch.device:
@@ -13,11 +13,17 @@ def training_device() -> torch.device:
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
 
 
-def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The type of the matrix products; "auto" is bfloat16 only where the hardware multiplies it natively."""
+def compute_dtype(precision: Precision, device: torch.device, *, scaled: bool = False) -> torch.dtype:
+    """The type of the matrix products; "auto" is bfloat16 only where the hardware multiplies it natively.
+
+    `scaled`: the loss is scaled, as `trainer.fit` does; "auto" then is float16 on GPUs without bfloat16. With "float8"
+    it is the type of everything around the products in float8, see `athanor.train.float8`.
+    """
     if precision == "auto":
-        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+        if multiplies_bfloat16(device):
+            return torch.bfloat16
+        return torch.float16 if scaled and device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "float16": torch.float16}.get(precision, torch.bfloat16)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

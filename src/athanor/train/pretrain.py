@@ -1,9 +1,11 @@
 """Pretraining: a language model from token datasets.
 
-In: `tokens` with the datasets train/, high_quality/ (may be absent or empty) and validation/, and
-`tokenizer`. Out: a model folder (config.json, model.safetensors, tokenizer files), metrics.jsonl with the
-loss of every step and validation measurements, samples.jsonl with what the model said on the way, and
-where the loss stood out in some steps spikes.jsonl, which names the documents in their batches.
+In: `tokens` with the datasets train/, high_quality/ (may be absent or empty) and validation/, and `tokenizer`; to go on
+with a model, its folder as `init_from` (ours or Hugging Face's) and as `replay` what it was trained on before; further
+datasets that a mixture names. Out: a model folder (config.json, model.safetensors, tokenizer files), metrics.jsonl with
+the loss of every step and validation measurements, samples.jsonl with what the model said on the way, data.json with
+what was drawn from which dataset, and where the loss stood out in some steps spikes.jsonl, which names the documents in
+their batches.
 
 The rate warms up, stays and decays; in the decay phase part of every batch is high-quality text, where
 the model learns most from it (Hu et al. 2024; Dubey et al. 2024, "annealing"). Started by `torchrun`, the
@@ -17,32 +19,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from athanor.core import console
-from athanor.core.artifact import WORK, read_jsonl, write_jsonl
+from athanor.core.artifact import WORK, read_jsonl, write_json, write_jsonl
 from athanor.core.mixture import read_mixture
 from athanor.model.attention import causal
-from athanor.model.config import LstmConfig, ModelConfig
 from athanor.model.count import count_parameters, flops_per_token
-from athanor.model.families import reasons_against_export
 from athanor.model.language_model import LanguageModel
-from athanor.model.lstm import Lstm
 from athanor.model.moe import Routing
 from athanor.model.transformer import Transformer
-from athanor.tokenizer.token_shards import TokenDataset
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train import parallel
+from athanor.train.activations import recompute_blocks
+from athanor.train.beginning import start_model
+from athanor.train.ceilings import matrix_ceiling, peak_memory_bytes
 from athanor.train.compiled import compile_blocks
 from athanor.train.config import Pretrain
+from athanor.train.datasets import DATA, batches_of, open_dataset, refuse_changed_data, state_of
 from athanor.train.depth import at_depth, described
+from athanor.train.documents import document_lengths, documents_apart
+from athanor.train.float8 import use_float8
 from athanor.train.gradients import Part, Share
-from athanor.train.loader import Batches, Source
+from athanor.train.loader import Batch, Batches
 from athanor.train.loss import cross_entropy_and_z
 from athanor.train.model_folder import write_model_folder
 from athanor.train.precision import compute_dtype, training_device, use_threads
 from athanor.train.samples import continuation
-from athanor.train.schedule import first_decay_step
 from athanor.train.trace import traced
 from athanor.train.trainer import fit
 from athanor.train.validation import validate
@@ -57,16 +59,25 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         config, dial = at_depth(config, tokenizer.vocab_size)
         if config.batch_size % world.size:
             raise ValueError(f"batch_size {config.batch_size} is not a multiple of the {world.size} processes")
-        validation = _dataset(inputs["tokens"] / "validation", tokenizer)
-        batches = _batches(config, inputs["tokens"], tokenizer)
+        validation = open_dataset(inputs["tokens"] / "validation", tokenizer)
+        model = start_model(config, inputs, tokenizer).to(device)
+        batches = batches_of(config, inputs, tokenizer, model.config.context_length)
+        if world.leads:
+            refuse_changed_data(config, batches, out)
+        epochs = batches.epochs(config.fit.num_steps)
         if dial and world.leads:
-            for line in described(config, dial, tokenizer.vocab_size, batches.train_epochs(config.fit.num_steps)):
+            for line in described(config, dial, tokenizer.vocab_size, epochs.get("train", 0.0)):
                 console.say(line)
-        source_epochs = _source_epochs(inputs["tokens"], batches.train_epochs(config.fit.num_steps))
-        model = _new_model(config, tokenizer.vocab_size).to(device)
-        model.compute_dtype = compute_dtype(config.fit.precision, device)
+        source_epochs = _source_epochs(inputs["tokens"], epochs.get("train", 0.0))
+        model.compute_dtype = compute_dtype(config.fit.precision, device, scaled=True)
+        if config.fit.precision == "float8":
+            use_float8(model, device)
+        if config.fit.recompute:
+            recompute_blocks(model)
         if config.fit.compile and isinstance(model, Transformer):
             compile_blocks(model)
+        peak = matrix_ceiling(device, model.compute_dtype) * world.size
+        flops_of_token = flops_per_token(model.config)
         samples = out / WORK / "samples"
 
         def after_step(steps_done: int) -> dict[str, float]:
@@ -88,6 +99,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
             after_step=after_step,
             label="pretraining",
             world=world,
+            mfu_per_token=flops_of_token / peak,
         )
         training_seconds = time.monotonic() - started
         final = validate(model, validation, world=world)
@@ -99,11 +111,11 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         if world.leads:
             _write_samples(model, tokenizer, config, samples, fitted.num_steps)
             write_jsonl(out / "samples.jsonl", _collected(samples))
+            write_json(out / DATA, state_of(config, batches, fitted.num_steps))
             if fitted.spikes:
                 write_jsonl(out / "spikes.jsonl", traced(fitted.spikes, batches.rows))
             write_model_folder(model, out, inputs["tokenizer"])
             console.say(f"  validation: {final.bits_per_byte:.3f} bits per byte, perplexity {final.perplexity:.1f}")
-    flops = flops_per_token(model.config) * fitted.num_tokens
     return {
         **({"dial": {choice.name: choice.value for choice in dial}} if dial else {}),
         "parameters": count_parameters(model.config, "all"),
@@ -111,11 +123,15 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         "parameters_matmul": count_parameters(model.config, "matmul"),
         "steps": fitted.num_steps,
         "tokens": fitted.num_tokens,
-        "epochs": round(batches.train_epochs(fitted.num_steps), 3),
+        "epochs": round(epochs.get("train", 0.0), 3),
+        "dataset_epochs": {name: round(count, 3) for name, count in epochs.items()},
+        "rows_drawn": batches.drawn(fitted.num_steps),
         "source_epochs": source_epochs,
-        "high_quality_rows": batches.high_quality_rows if batches.high_quality else 0,
-        "flops": flops,
+        "flops": flops_of_token * fitted.num_tokens,
         "flops_convention": "with_attention",
+        "mfu": float(f"{flops_of_token * fitted.tokens_per_second / peak:.3g}"),
+        "matrix_ceiling_flops_per_second": round(peak),
+        "peak_memory_bytes": peak_memory_bytes(device),
         "tokens_per_second": round(fitted.tokens_per_second, 1),
         "training_seconds": round(training_seconds, 1),
         "loss": fitted.loss,
@@ -132,39 +148,6 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         "threads": threads,
         "processes": world.size,
     }
-
-
-def _new_model(config: Pretrain, vocab_size: int) -> LanguageModel:
-    if config.lstm is None:
-        model = Transformer(ModelConfig.of(config.shape, vocab_size), config.seed)
-        for reason in reasons_against_export(model.config):
-            console.warn(
-                f"this model cannot be exported to a Hugging Face folder, only this package reads it: {reason}"
-            )
-        return model
-    console.warn("an LSTM cannot be exported to a Hugging Face folder: only this package reads it")
-    return Lstm(LstmConfig.of(config.lstm, vocab_size), config.seed)
-
-
-def _dataset(folder: Path, tokenizer: Tokenizer) -> TokenDataset:
-    dataset = TokenDataset(folder)
-    if dataset.tokenizer_sha256 != tokenizer.sha256:
-        raise ValueError(f"{folder}: its tokens were made by another tokenizer; run the tokens step again")
-    return dataset
-
-
-def _batches(config: Pretrain, tokens: Path, tokenizer: Tokenizer) -> Batches:
-    train = Source.of(_dataset(tokens / "train", tokenizer), config.context_length, config.seed)
-    good_rows = round(config.high_quality_share * config.batch_size)
-    good = None
-    if good_rows and (tokens / "high_quality").exists():
-        dataset = _dataset(tokens / "high_quality", tokenizer)
-        if dataset.num_documents:
-            good = Source.of(dataset, config.context_length, config.seed)
-    if good_rows and good is None:
-        console.warn("no high-quality documents: the decay phase goes on with the training set alone")
-    first_decay = first_decay_step(config.fit.num_steps, config.fit.schedule)
-    return Batches(train, good, config.batch_size, good_rows if good else 0, first_decay)
 
 
 def _source_epochs(tokens: Path, train_epochs: float) -> dict[str, float]:
@@ -190,10 +173,16 @@ def _parts(
     """The function from a step to this process's micro-batches of it."""
     device = model.embedding.weight.device
 
-    def share_of(row: Tensor, weight: Tensor) -> Share:
-        layout = causal(len(row), row.shape[1] - 1, device)
+    def share_of(batch: Batch) -> Share:
+        row, weight = (torch.from_numpy(part).to(device) for part in (batch.rows, batch.weights))
+        weight, tokens = weight.flatten(), row[:, :-1]
+        if config.mask_documents:
+            layout = documents_apart(document_lengths(batch.ends, tokens.shape[1]), device)
+            tokens = tokens.reshape(1, -1)
+        else:
+            layout = causal(len(tokens), tokens.shape[1], device)
         routing = Routing.of(model.config)
-        hidden = model(row[:, :-1], layout) if routing is None else model(row[:, :-1], layout, routing)
+        hidden = model(tokens, layout) if routing is None else model(tokens, layout, routing)
         loss, z = cross_entropy_and_z(
             hidden.flatten(0, 1),
             model.head_weight,
@@ -214,9 +203,9 @@ def _parts(
         return Share(loss, num_tokens=weight.numel(), numbers=numbers)
 
     def parts(step: int) -> Iterator[Part]:
-        rows, weights = (torch.from_numpy(part[world.rank :: world.size]) for part in batches.batch(step))
-        for row, weight in zip(*(torch.split(part, config.micro_batch_size) for part in (rows, weights)), strict=True):
-            yield partial(share_of, row.to(device), weight.to(device).flatten())
+        ours = batches.batch(step).part(slice(world.rank, None, world.size))
+        for first in range(0, len(ours.rows), config.micro_batch_size):
+            yield partial(share_of, ours.part(slice(first, first + config.micro_batch_size)))
 
     return parts
 

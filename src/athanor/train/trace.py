@@ -43,7 +43,7 @@ def pieces_of(rows: Rows, row: int, place: int) -> Iterator[Piece]:
         name, url = _named(dataset.folder, shard.name, shard.input_sha256, document)
         yield Piece(
             row=place,
-            dataset=dataset.folder.name,
+            dataset="/".join(dataset.folder.parts[-2:]),
             shard=shard.name,
             document=document,
             start=int(rows.start[p]),

@@ -28,6 +28,8 @@ from athanor.train.average import PREFIX as AVERAGE
 from athanor.train.average import Average
 from athanor.train.config import Fit
 from athanor.train.gradients import Part, add_gradients
+from athanor.train.loss_scale import NAME as LOSS_SCALE
+from athanor.train.loss_scale import LossScale
 from athanor.train.memory import keep_freed_memory
 from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.precision import make_repeatable, multiplies_bfloat16
@@ -65,12 +67,14 @@ def fit(
     after_step: Callable[[int], Mapping[str, float]] | None = None,
     label: str = "training",
     world: parallel.World | None = None,
+    mfu_per_token: float = 0.0,
 ) -> Fitted:
     """Train `model` in place for `settings.num_steps` steps, continuing an earlier attempt in `out`.
 
     `parts(step)` gives the micro-batches of step 0, 1, ... of this process, as functions that compute their
     share of the loss; it must depend on the step alone. `after_step(steps_done)` is called after every step
     and returns more numbers for its row of `metrics.jsonl`; what it writes must bear being written again.
+    `mfu_per_token`: share of the machine's peak that one token per second uses, to log `mfu`; 0: not known.
     With `settings.ema` the model holds the average of its weights in the end. Raises ValueError after more than
     `settings.max_skipped` steps in a row whose loss or gradient is not a finite number.
     """
@@ -81,8 +85,9 @@ def fit(
     dtype = torch.bfloat16 if multiplies_bfloat16(parameters[0].device) else torch.float32
     optimizer = Optimizer(model, settings.adamw, settings.muon, dtype)
     average = None if settings.ema is None else Average(model, settings.ema)
+    loss_scale = LossScale(getattr(model, "compute_dtype", torch.float32))
     checkpoints = out / WORK / "checkpoints"
-    first_step, num_tokens = _resume(model, optimizer, average, checkpoints)
+    first_step, num_tokens = _resume(model, optimizer, loss_scale, average, checkpoints)
     tokens_before, watch = num_tokens, Watch(settings.max_skipped)
     watch.see_again(_earlier_steps(out, first_step))
     tracker = Tracker(out, resume_step=first_step) if world.leads else None
@@ -93,12 +98,16 @@ def fit(
         with console.progress(label, settings.num_steps, "steps") as progress:
             progress.update(first_step)
             for step in range(first_step, settings.num_steps):
-                numbers, step_tokens = _gradients(parts(step), parameters, world)
+                numbers, step_tokens = _gradients(parts(step), parameters, world, loss_scale.value)
                 num_tokens += step_tokens
                 share_of_peak = rate(step, settings.num_steps, settings.schedule)
                 numbers["learning_rate"] = share_of_peak * (settings.muon or settings.adamw).lr_peak
                 numbers["gradient_norm"] = clip_gradients(parameters, settings.clip_norm)
-                if _look_at(watch, step, numbers, settings):
+                if loss_scale.active:
+                    numbers["loss_scale"] = loss_scale.value
+                learns = _look_at(watch, step, numbers, settings)
+                loss_scale.see(finite=learns)
+                if learns:
                     optimizer.step(share_of_peak)
                     if average is not None:
                         average.update(step)
@@ -106,6 +115,8 @@ def fit(
                     optimizer.forget_gradients()
                 now = time.monotonic()
                 numbers["tokens_per_second"] = round(step_tokens / (now - last), 1)
+                if mfu_per_token:
+                    numbers["mfu"] = float(f"{step_tokens / (now - last) * mfu_per_token:.3g}")
                 last = now
                 done = step + 1
                 if after_step is not None:
@@ -114,7 +125,7 @@ def fit(
                 if tracker is not None:
                     tracker.log(done, **numbers)
                     if done == settings.num_steps or last - saved >= settings.checkpoint_seconds:
-                        _save(model, optimizer, average, checkpoints, done, num_tokens)
+                        _save(model, optimizer, loss_scale, average, checkpoints, done, num_tokens)
                         saved = last = time.monotonic()
                 progress.update(done)
                 progress.note(f"loss {numbers['loss']:.3f}")
@@ -139,10 +150,10 @@ def fit(
 
 
 def _gradients(
-    parts: Iterable[Part], parameters: list[nn.Parameter], world: parallel.World
+    parts: Iterable[Part], parameters: list[nn.Parameter], world: parallel.World, loss_scale: float
 ) -> tuple[dict[str, float], int]:
     """Add the gradients of all parts, of all processes; the numbers to log and the tokens computed."""
-    added = add_gradients(parts, parameters)
+    added = add_gradients(parts, parameters, loss_scale)
     if world.size == 1:
         return added.numbers, added.num_tokens
     parallel.add_gradients(parameters, world)
@@ -188,15 +199,23 @@ def _listed(steps: Sequence[int]) -> str:
 
 
 def _save(
-    model: nn.Module, optimizer: Optimizer, average: Average | None, folder: Path, step: int, num_tokens: int
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_scale: LossScale,
+    average: Average | None,
+    folder: Path,
+    step: int,
+    num_tokens: int,
 ) -> None:
     tensors = {f"model/{name}": tensor for name, tensor in model.named_parameters()} | optimizer.state()
-    tensors |= {} if average is None else average.state()
+    tensors |= loss_scale.state() | ({} if average is None else average.state())
     checkpoint.save(folder, step, tensors, {"num_tokens": num_tokens})
 
 
-def _resume(model: nn.Module, optimizer: Optimizer, average: Average | None, folder: Path) -> tuple[int, int]:
-    """Fill model, optimizer and average from the newest checkpoint; the steps and tokens it had done."""
+def _resume(
+    model: nn.Module, optimizer: Optimizer, loss_scale: LossScale, average: Average | None, folder: Path
+) -> tuple[int, int]:
+    """Fill model, optimizer, scale and average from the newest checkpoint; the steps and tokens it had done."""
     found = checkpoint.load_latest(folder)
     if found is None:
         return 0, 0
@@ -206,7 +225,8 @@ def _resume(model: nn.Module, optimizer: Optimizer, average: Average | None, fol
             parameter.copy_(weights[name])
     if average is not None:
         average.load_state(found.tensors)
-    kinds = ("model/", AVERAGE)
+    loss_scale.load_state(found.tensors)
+    kinds = ("model/", AVERAGE, LOSS_SCALE)
     optimizer.load_state({name: t for name, t in found.tensors.items() if not name.startswith(kinds)})
     return found.step, found.values["num_tokens"]
 

@@ -10,6 +10,8 @@ from athanor.report.steps import Row, Run, Step
 
 KINDS = ("train.pretrain",)
 MOMENTS_SHOWN = 5
+SPIKES_SHOWN, DOCUMENTS_SHOWN = 10, 6
+COSTS = ("flops", "tokens_per_second", "mfu", "peak_memory_bytes", "skipped_steps")  # older runs have not all of them
 
 
 def build(run: Run, config: Report) -> dict[str, Any]:
@@ -26,6 +28,8 @@ def build(run: Run, config: Report) -> dict[str, Any]:
         ),
         "rate_chart": _chart(rows, "learning_rate", "Learning rate", "learning rate", 5, height=170),
         "samples": _samples(run.rows(step, "samples.jsonl"), config),
+        "has": {name: step.metric(name) is not None for name in COSTS},
+        "spikes": _spikes(run.rows(step, "spikes.jsonl") if step.metric("loss_spikes") else []),
     }
 
 
@@ -90,6 +94,22 @@ def _samples(rows: list[Row], config: Report) -> list[dict[str, Any]]:
         ]
         groups.append({"prompt": prompt, "moments": texts})
     return groups[: config.num_samples]
+
+
+def _spikes(rows: list[Row]) -> list[dict[str, Any]]:
+    """The furthest from what was usual, in order of steps, with some of the documents in their batches."""
+    told = [row for row in rows if {"step", "loss", "usual", "documents"} <= row.keys()]
+    worst = sorted(told, key=lambda row: float(row["usual"]) - float(row["loss"]))[:SPIKES_SHOWN]
+    found = []
+    for row in sorted(worst, key=lambda row: int(row["step"])):
+        names = [
+            excerpt(str(piece.get("url") or f"{piece.get('dataset')}, shard {piece.get('shard')}"), 80)
+            for piece in row["documents"]
+        ]
+        names = list(dict.fromkeys(names))
+        listed = {"documents": names[:DOCUMENTS_SHOWN], "more": max(0, len(names) - DOCUMENTS_SHOWN)}
+        found.append({"step": row["step"], "loss": row["loss"], "usual": row["usual"], **listed})
+    return found
 
 
 CHAPTER = Chapter(
