@@ -195,6 +195,7 @@ def compare(task: Task, precision: str, contenders: dict[str, Callable[[], int]]
                 nanochat_ratio=None if published is None else cpu_ratio / published,
             )
         )
+        print(f"{name}: {rows[-1].cpu_seconds:.2f} CPU s, ratio {cpu_ratio:.2f}", file=sys.stderr)
     return rows
 
 

@@ -136,6 +136,39 @@ def test_completions_continue_texts_and_tokens(client, loaded):
     assert "".join(chunk.choices[0].text for chunk in stream) == text + ANSWER
 
 
+def test_echo_with_logprobs_scores_the_prompt(client, loaded):
+    prompt = encode_prompt(loaded.tokenizer, ASK)
+    (expected,) = logprobs(loaded.model, [prompt])
+    answer = client.completions.create(model="tiny", prompt=prompt, max_tokens=0, logprobs=3, echo=True)
+    logged = answer.choices[0].logprobs
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage.completion_tokens == 0
+    assert logged.token_logprobs[0] is None and logged.top_logprobs[0] is None
+    assert logged.token_logprobs[1:] == pytest.approx(expected.tolist(), abs=1e-4)
+    assert all(len(best) <= 3 and max(best.values()) >= value - 1e-4 for best, value in scored(logged))
+    longer = client.completions.create(
+        model="tiny", prompt=prompt, max_tokens=5, temperature=0, logprobs=1, echo=True, stream=True
+    )
+    pieces = [chunk.choices[0] for chunk in longer if chunk.choices]
+    streamed = [value for piece in pieces if piece.logprobs for value in piece.logprobs.token_logprobs]
+    assert streamed[1 : len(prompt)] == pytest.approx(expected.tolist(), abs=1e-4)
+    assert len(streamed) == len(prompt) + 5
+    text = client.completions.create(model="tiny", prompt="len(s)", max_tokens=0, logprobs=0, echo=True)
+    tokens = [loaded.tokenizer.bos_id, *loaded.tokenizer.encode("len(s)")]
+    assert text.choices[0].logprobs.token_logprobs == pytest.approx(
+        logprobs(loaded.model, [tokens])[0].tolist(), abs=1e-4
+    )
+
+
+def scored(logged):
+    return list(zip(logged.top_logprobs, logged.token_logprobs, strict=True))[1:]
+
+
+def test_max_tokens_0_without_echo_asks_for_nothing(client):
+    with pytest.raises(openai.BadRequestError, match="max_tokens"):
+        client.completions.create(model="tiny", prompt="a", max_tokens=0)
+
+
 def plain_tokens(logged):
     """The tokens that are whole characters, with their places in the text."""
     pairs = zip(logged.tokens, logged.text_offset, strict=True)

@@ -88,6 +88,8 @@ class Request:
     num_alternatives: int = 0
     prompt_log_probabilities: bool = False
     """Whether to tell the log-probabilities of the prompt too; then it is read in full, and new tokens may be none."""
+    on_prompt: Callable[[list[Sampled]], None] | None = None
+    """Called with those, once the prompt is read and before the first new token."""
     on_token: Callable[[Sampled], bool | None] | None = None
     """Called with each new token; returning True ends the completion there with reason "stop"."""
 
@@ -245,6 +247,8 @@ class Engine:
             row = _Row(waiting.ticket, waiting.request, context_length)
             if waiting.request.prompt_log_probabilities:
                 row.prompt = self._prompt_numbers(hidden_ND[start:end], waiting.request)
+                if waiting.request.on_prompt is not None:
+                    waiting.request.on_prompt(row.prompt)
             self._rows.append(row)
         for index, group in enumerate(followers):
             if group:

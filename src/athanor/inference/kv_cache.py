@@ -13,9 +13,11 @@ together, so that a new token is one copy.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from athanor.model.attention import Layout, segments
@@ -40,6 +42,7 @@ class KVCache:
         shape = (2 * config.num_layers, 0, 0, config.num_kv_heads, config.head_width)
         self.held_2LBCGK = torch.zeros(shape, dtype=dtype, device=device)
         self._flat: tuple[Tensor, ...] = ()  # views [B * C, G, K], keys and values of each layer
+        self._arrays: list[NDArray[Any]] = []
 
     def reading(
         self, lengths: Sequence[int], begun: Sequence[Sequence[Tensor]] | None = None, more_rows: int = 0
@@ -92,6 +95,12 @@ class KVCache:
         self._flat[2 * layer].index_copy_(0, place_N, k_NGK)
         self._flat[2 * layer + 1].index_copy_(0, place_N, v_NGK)
 
+    def arrays(self, layer: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Keys and values [B * C, G, K] of a layer, on a processor, to be written in place; bfloat16 as int16."""
+        if not self._arrays:
+            self._arrays = [array_of(flat) for flat in self._flat]
+        return self._arrays[2 * layer], self._arrays[2 * layer + 1]
+
     def _reserve(self, rows: int, positions: int) -> None:
         """Makes room for at least this many rows and positions; what is held stays."""
         _, have_rows, have_positions, *_ = self.held_2LBCGK.shape
@@ -108,6 +117,12 @@ class KVCache:
         grown[:, :have_rows, :have_positions] = self.held_2LBCGK
         self.held_2LBCGK = grown
         self._flat = grown.flatten(1, 2).unbind()
+        self._arrays = []
+
+
+def array_of(tensor: Tensor) -> NDArray[Any]:
+    """A tensor's memory as an array; bfloat16, which numpy does not know, as int16."""
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 class Reading:
@@ -216,12 +231,12 @@ class Writing:
     """Layout of one new token per row: (B, 1) tokens, each seeing its row's cache and itself."""
 
     def __init__(self, cache: KVCache) -> None:
-        self._cache = cache
+        self.cache = self._cache = cache
         self._rows = len(cache.lengths)
         self._shortest, self._alive = min(cache.lengths), max(cache.lengths)
         self.position_B = torch.tensor(cache.lengths, device=cache.device) - 1
         capacity = cache.held_2LBCGK.shape[2]
-        self._place_B = torch.arange(self._rows, device=cache.device) * capacity + self.position_B
+        self.place_B = torch.arange(self._rows, device=cache.device) * capacity + self.position_B
         self._masks: dict[int | None, Tensor | None] = {}  # by window
         self._seen: dict[int, tuple[Tensor, ...]] = {}  # keys and values [B, G, C, K] of each layer, by first position
 
@@ -235,7 +250,11 @@ class Writing:
 
     def attend_one(self, layer: int, q_BHK: Tensor, k_BGK: Tensor, v_BGK: Tensor, window: int | None = None) -> Tensor:
         """The attention output BHK of one token per row."""
-        self._cache.keep(layer, self._place_B, k_BGK, v_BGK)
+        self._cache.keep(layer, self.place_B, k_BGK, v_BGK)
+        return self.look(layer, q_BHK, window)
+
+    def look(self, layer: int, q_BHK: Tensor, window: int | None = None) -> Tensor:
+        """The attention output BHK of one token per row whose keys and values are kept already."""
         first = 0 if window is None else max(self._shortest - window, 0)  # no row sees what is before
         if first not in self._seen:
             held_2LBCGK = self._cache.held_2LBCGK[:, : self._rows, first : self._alive]
@@ -243,7 +262,7 @@ class Writing:
         keys_BGCK, values_BGCK = self._seen[first][2 * layer : 2 * layer + 2]
         # The R query heads that share a key head stand where a sequence would have R positions.
         rows, heads, width = q_BHK.shape
-        q_BGRK = q_BHK.reshape(rows, k_BGK.shape[1], -1, width)
+        q_BGRK = q_BHK.reshape(rows, keys_BGCK.shape[1], -1, width)
         mask_B11C = self._mask_B11C(window, first)
         seen_BGRK = F.scaled_dot_product_attention(q_BGRK, keys_BGCK, values_BGCK, attn_mask=mask_B11C)
         return seen_BGRK.reshape(rows, heads, width)

@@ -21,6 +21,8 @@ class Choice:
 
     text: str = ""
     tokens: list[Sampled] = field(default_factory=list)
+    prompt: list[Sampled] = field(default_factory=list)
+    """The prompt's tokens from the second on, where their log-probabilities were asked for."""
     finish_reason: str | None = None
     num_tokens: int = 0
 
@@ -64,6 +66,14 @@ class Form:
     def opening(self, index: int) -> dict[str, Any] | None:
         """What a stream says of a choice before its first text, if anything."""
         raise NotImplementedError
+
+    def prompt(self, index: int, tokens: Sequence[Sampled]) -> dict[str, Any]:
+        """What a stream says of a prompt whose log-probabilities were asked for."""
+        raise NotImplementedError
+
+    def num_echoed(self, index: int) -> int:
+        """Characters of a prompt that come with its log-probabilities."""
+        return 0
 
     def piece(self, index: int, piece: Piece, offset: int) -> dict[str, Any]:
         """New text of a choice; `offset` is the number of characters before it."""
@@ -122,18 +132,41 @@ class CompletionForm(Form):
     prefix, whole, part = "cmpl", "text_completion", "text_completion"
 
     def __init__(
-        self, tokenizer: Tokenizer, model: str, fingerprint: str | None, wants_logprobs: bool, echoed: Sequence[str]
+        self,
+        tokenizer: Tokenizer,
+        model: str,
+        fingerprint: str | None,
+        wants_logprobs: bool,
+        echoed: Sequence[str],
+        unpredicted: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        """`echoed` is what stands before each choice's own text: its prompt, or nothing."""
+        """`echoed` is what stands before each choice's own text: its prompt, or nothing.
+
+        `unpredicted`, given where the prompt's log-probabilities are asked for, is of each choice what nothing stands
+        before and so has none: the first token of a prompt that came as tokens.
+        """
         super().__init__(tokenizer, model, fingerprint, wants_logprobs)
         self._echoed = echoed
+        self._unpredicted = unpredicted
 
     def choice(self, index: int, choice: Choice) -> dict[str, Any]:
         text = self._echoed[index] + choice.text
-        return self._text(index, text, self._logprobs(choice.tokens, offset=0), choice.finish_reason)
+        unpredicted = [] if self._unpredicted is None else self._unpredicted[index]
+        logprobs = self._logprobs([*choice.prompt, *choice.tokens], 0, unpredicted)
+        return self._text(index, text, logprobs, choice.finish_reason)
 
     def opening(self, index: int) -> dict[str, Any] | None:
-        return self._text(index, self._echoed[index]) if self._echoed[index] else None
+        if self._unpredicted is not None or not self._echoed[index]:  # then it comes with its log-probabilities
+            return None
+        return self._text(index, self._echoed[index])
+
+    def prompt(self, index: int, tokens: Sequence[Sampled]) -> dict[str, Any]:
+        """The echoed prompt with its log-probabilities, in a stream."""
+        unpredicted = [] if self._unpredicted is None else self._unpredicted[index]
+        return self._text(index, self._echoed[index], self._logprobs(tokens, 0, unpredicted))
+
+    def num_echoed(self, index: int) -> int:
+        return 0 if self._unpredicted is None else len(self._echoed[index])
 
     def piece(self, index: int, piece: Piece, offset: int) -> dict[str, Any]:
         return self._text(index, piece.text, self._logprobs(piece.tokens, offset))
@@ -144,20 +177,24 @@ class CompletionForm(Form):
     def _text(self, index: int, text: str, logprobs: Any = None, finish_reason: str | None = None) -> dict[str, Any]:
         return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
 
-    def _logprobs(self, tokens: Sequence[Sampled], offset: int) -> dict[str, Any] | None:
+    def _logprobs(
+        self, tokens: Sequence[Sampled], offset: int, unpredicted: Sequence[int] = ()
+    ) -> dict[str, Any] | None:
         if not self.wants_logprobs:
             return None
-        shown = [self._token(sampled.token) for sampled in tokens]
+        listed = [*unpredicted, *(sampled.token for sampled in tokens)]
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a character may take several tokens
         offsets = []
-        for sampled in tokens:
+        for token in listed:
             offsets.append(offset)
-            offset += len(decoder.decode(self.tokenizer.decode_bytes([sampled.token])))
+            offset += len(decoder.decode(self.tokenizer.decode_bytes([token])))
+        unknown = [None] * len(unpredicted)
         return {
-            "tokens": shown,
-            "token_logprobs": [sampled.log_probability for sampled in tokens],
+            "tokens": [self._token(token) for token in listed],
+            "token_logprobs": [*unknown, *(sampled.log_probability for sampled in tokens)],
             "top_logprobs": [
-                {self._token(token): value for token, value in sampled.alternatives} for sampled in tokens
+                *unknown,
+                *({self._token(token): value for token, value in sampled.alternatives} for sampled in tokens),
             ],
             "text_offset": offsets,
         }

@@ -35,7 +35,7 @@ from athanor.serve.guard import Guard, host_names, is_loopback
 from athanor.serve.loaded import LoadedModel, load_model
 from athanor.serve.page import content_security_policy, page
 from athanor.serve.schema import ChatRequest, CompletionRequest, Generate
-from athanor.serve.worker import Answer, Finished, Worker
+from athanor.serve.worker import Answer, Finished, PromptRead, Worker
 from athanor.tokenizer.chat_template import encode_prompt
 
 TOKEN_VARIABLE = "ATHANOR_TOKEN"
@@ -134,11 +134,21 @@ def _add_routes(app: FastAPI, loaded: LoadedModel, worker: Worker, options: Serv
         _check_model(body.model, loaded.name)
         prompts = [_prompt_tokens(loaded, prompt) for prompt in body.prompts()]
         for prompt in prompts:
-            _check_context(prompt, context_length, "prompt")
+            _check_context(prompt, context_length, "prompt", min(body.new_tokens(), 1))
         requests = _requests(body, prompts, body.new_tokens(), stop_ids, body.logprobs or 0)
-        shown = [_shown(loaded, prompt) if body.echo else "" for prompt in body.prompts() for _ in range(body.n or 1)]
+        given = [prompt for prompt in body.prompts() for _ in range(body.n or 1)]
+        shown = [_shown(loaded, prompt) if body.echo else "" for prompt in given]
+        unpredicted = None
+        if body.wants_prompt_logprobs:  # a text's first token comes after the begin-of-text token
+            unpredicted = [[] if isinstance(prompt, str) else prompt[:1] for prompt in given]
+            requests = [replace(request, prompt_log_probabilities=True) for request in requests]
         form = CompletionForm(
-            loaded.tokenizer, loaded.name, loaded.fingerprint, body.logprobs is not None, echoed=shown
+            loaded.tokenizer,
+            loaded.name,
+            loaded.fingerprint,
+            body.logprobs is not None,
+            echoed=shown,
+            unpredicted=unpredicted,
         )
         answer = worker.submit(requests, body.stop_strings())
         return await _respond(http, form, body, answer, len(requests), sum(map(len, prompts)))
@@ -154,9 +164,9 @@ def _check_model(asked: str, served: str) -> None:
         )
 
 
-def _check_context(prompt: Sequence[int], context_length: int, param: str) -> None:
+def _check_context(prompt: Sequence[int], context_length: int, param: str, new_tokens: int = 1) -> None:
     try:
-        check_room(len(prompt), context_length)
+        check_room(len(prompt), context_length, new_tokens)
     except ContextOverflow as error:
         raise ApiError(400, str(error), param=param, code="context_length_exceeded") from error
     except ValueError as error:
@@ -216,6 +226,8 @@ async def _collect(answer: Answer, count: int) -> list[Choice]:
     async for index, event in answer.events():
         if isinstance(event, Finished):
             choices[index].finish_reason, choices[index].num_tokens = event.reason, event.num_tokens
+        elif isinstance(event, PromptRead):
+            choices[index].prompt = event.tokens
         else:
             choices[index].take(event)
     return choices
@@ -244,6 +256,9 @@ async def _stream(
             if isinstance(event, Finished):
                 new_tokens += event.num_tokens
                 yield _sse(form.chunk([form.closing(index, event.reason)]) | usage_so_far)
+            elif isinstance(event, PromptRead):
+                yield _sse(form.chunk([form.prompt(index, event.tokens)]) | usage_so_far)
+                lengths[index] = form.num_echoed(index)
             elif event.text or (form.wants_logprobs and event.tokens):
                 yield _sse(form.chunk([form.piece(index, event, lengths[index])]) | usage_so_far)
                 lengths[index] += len(event.text)

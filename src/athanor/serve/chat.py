@@ -60,6 +60,7 @@ class Session:
             raise ValueError(f"max_tokens is {options.max_tokens}; it must be at least 1")
         self.loaded = loaded
         self.conversation = Conversation(options.system)
+        self._engine = Engine(loaded.model, max_rows=1, remember=True)  # so that a turn reads only what is new
         self.sampling = Sampling(
             temperature=options.temperature,
             top_k=options.top_k,
@@ -129,14 +130,17 @@ class Session:
         def on_token(sampled: Sampled) -> None:
             ready.append(stream.push(sampled).text)
 
-        engine = Engine(self.loaded.model, max_rows=1)
+        engine = self._engine
         seed = (self._seed, self._num_answers)
         self._num_answers += 1
-        engine.add(Request(prompt, self.sampling, self._max_tokens, stop_ids, seed, on_token=on_token))
-        while engine.busy:
-            engine.step()
-            yield "".join(ready)
-            ready.clear()
+        ticket = engine.add(Request(prompt, self.sampling, self._max_tokens, stop_ids, seed, on_token=on_token))
+        try:
+            while engine.busy:
+                engine.step()
+                yield "".join(ready)
+                ready.clear()
+        finally:
+            engine.cancel(ticket)  # an answer that was stopped
         yield stream.finish().text
 
 

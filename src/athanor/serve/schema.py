@@ -188,17 +188,20 @@ class CompletionRequest(Generate):
     """Body of POST /v1/completions."""
 
     prompt: str | list[str] | list[int] | list[list[int]]
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_ALTERNATIVES)] | None = None
     echo: bool = False
 
     @model_validator(mode="after")
     def _check_completion(self) -> "CompletionRequest":
-        if self.echo and self.logprobs is not None:
-            raise ApiError(
-                400, "echo with logprobs is not supported: log-probabilities are those of new tokens", param="echo"
-            )
+        if self.max_tokens == 0 and not (self.echo and self.logprobs is not None):
+            raise ApiError(400, "max_tokens 0 asks for nothing without echo and logprobs", param="max_tokens")
         return self
+
+    @property
+    def wants_prompt_logprobs(self) -> bool:
+        """Whether the log-probabilities of the prompt's tokens are asked for."""
+        return self.echo and self.logprobs is not None
 
     def new_tokens(self) -> int:
         """Longest completion."""

@@ -28,7 +28,14 @@ class Finished:
     num_tokens: int
 
 
-Event = Piece | Finished
+@dataclass(frozen=True, slots=True)
+class PromptRead:
+    """The tokens of a prompt from the second on, where their log-probabilities were asked for."""
+
+    tokens: list[Sampled]
+
+
+Event = PromptRead | Piece | Finished
 
 
 class Answer:
@@ -74,7 +81,7 @@ class Worker:
         self._max_rows = max_rows
         self._max_waiting = max_waiting
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._engine = Engine(loaded.model, max_rows)
+        self._engine = Engine(loaded.model, max_rows, remember=True)
         self._running: dict[int, _Running] = {}
         self._open = 0  # completions submitted and not finished
         self._open_lock = threading.Lock()
@@ -146,7 +153,8 @@ class Worker:
     def _add(self, answer: Answer, requests: Sequence[Request], stop: Sequence[str]) -> None:
         for index, request in enumerate(requests):
             running = _Running(answer, index, TextStream(self._loaded.tokenizer, stop, request.stop_ids))
-            ticket = self._engine.add(replace(request, on_token=_listener(running)))
+            request = replace(request, on_token=_listener(running), on_prompt=_prompt_listener(running))
+            ticket = self._engine.add(request)
             self._running[ticket] = running
 
     def _cancel(self, answer: Answer) -> None:
@@ -166,7 +174,7 @@ class Worker:
             running = self._take(ticket)
             if running is not None:
                 running.answer.put(running.index, ApiError(500, message))
-        self._engine = Engine(self._loaded.model, self._max_rows)
+        self._engine = Engine(self._loaded.model, self._max_rows, remember=True)
 
 
 def _listener(running: _Running) -> Callable[[Sampled], bool]:
@@ -177,3 +185,7 @@ def _listener(running: _Running) -> Callable[[Sampled], bool]:
         return running.stream.ended
 
     return on_token
+
+
+def _prompt_listener(running: _Running) -> Callable[[list[Sampled]], None]:
+    return lambda tokens: running.answer.put(running.index, PromptRead(tokens))
