@@ -179,7 +179,7 @@ def test_checkpoints_along_the_way_are_model_folders(made: dict[str, Path]) -> N
 
 def test_compare_puts_all_models_on_the_same_axes(made: dict[str, Path], tmp_path: Path) -> None:
     inputs = {name: made[name] for name in ("sft", "dpo", "ppo", "reward_model", "conversations")}
-    config = Compare(num_prompts=4, max_new_tokens=8, num_samples=2)
+    config = Compare(num_prompts=4, max_new_tokens=8, num_samples=2, kl_grid=(1e-6, 100.0))
     metrics = compare.run(config, inputs | {"gold_reward_model": made["gold"]}, tmp_path)
     curve = list(read_jsonl(tmp_path / "curve.jsonl"))
     assert [(row["method"], row["step"]) for row in curve] == [
@@ -194,6 +194,13 @@ def test_compare_puts_all_models_on_the_same_axes(made: dict[str, Path], tmp_pat
     assert set(metrics["final"]) == {"sft", "dpo", "ppo"}
     samples = list(read_jsonl(tmp_path / "samples.jsonl"))
     assert set(samples[0]) == {"prompt", "documented", "sft", "dpo", "ppo"}
+    assert [(line["method"], line["seeds"]) for line in metrics["grid"]] == [
+        ("dpo", 1),
+        ("dpo", 0),
+        ("ppo", 1),
+        ("ppo", 0),
+    ]
+    assert "did not get there" in (tmp_path / "compare.html").read_text()
 
 
 def test_compare_measures_the_best_of_n_beside_the_models(made: dict[str, Path], tmp_path: Path) -> None:
@@ -424,6 +431,28 @@ def test_unknown_rows_are_refused_with_their_keys(base: Path, tmp_path: Path) ->
         (tmp_path / f"{name}.jsonl").write_text('{"text": "no messages"}\n')
     with pytest.raises(ValueError, match=r"sft\.jsonl: no conversation to learn from .*its keys are text"):
         sft.run(SFT, {"model": base, "conversations": tmp_path}, tmp_path / "out")
+
+
+def test_stored_reference_log_probabilities_are_the_models_own_and_ties_prefer_nothing(
+    made: dict[str, Path], tmp_path: Path
+) -> None:
+    from athanor.posttrain.messages import read_pairs
+    from athanor.posttrain.model_folder import load_policy
+
+    data = tmp_path / "data"
+    shutil.copytree(made["preferences"], data)
+    rows = list(read_jsonl(data / "proxy.jsonl"))
+    write_jsonl(data / "proxy.jsonl", [*rows, rows[0] | {"tie": True}])
+    metrics = dpo.run(replace(DPO, precision="float32"), {"model": made["sft"], "preferences": data}, tmp_path / "out")
+    assert (metrics["pairs"], metrics["ties_left_out"]) == (len(rows), 1)
+    model, tokenizer = load_policy(made["sft"])
+    pairs = read_pairs(made["preferences"] / "proxy.jsonl", tokenizer, model.config.context_length)[0]
+    stored = torch.tensor(json.loads((tmp_path / "out" / "_work" / "reference-proxy.json").read_text()))
+    fresh = torch.cat([dpo.log_probabilities(model, [pair], 10_000) for pair in pairs])
+    assert torch.allclose(stored, fresh, atol=1e-4, rtol=0)
+    write_jsonl(data / "held_out.jsonl", rows[:1])
+    with pytest.raises(ValueError, match=r"1 of 1 held-out rows have a prompt that proxy\.jsonl has too"):
+        dpo.run(DPO, {"model": made["sft"], "preferences": data}, tmp_path / "other")
 
 
 @pytest.mark.parametrize("settings", [{"loss": "simpo", "beta": 2.0}, {"loss": "orpo"}, {"reference_free": True}])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 WORD = re.compile(r"\w+")
 BUCKET_BITS = 18
-PENALTY = 0.1
+PENALTY = 0.03
 MOST_ITERATIONS = 60
 FOLDS = 5
 

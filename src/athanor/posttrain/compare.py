@@ -5,8 +5,9 @@ In: the SFT model, DPO, PPO and others with their checkpoints, the reward model 
 request for the best of n answers of the SFT model: KL per answer with standard error, both rewards, length, share
 of answers that end; samples.jsonl, answers side by side. The KL is exact at every token (whole distributions, not
 the sampled token's log-ratio), summed over an answer and averaged over prompts, on the model's own samples at
-temperature 1. Every model draws with the same random numbers. Gao et al. (2023), "Scaling laws for reward model
-overoptimization", is the plot's model.
+temperature 1. Every model draws with the same random numbers. With `kl_grid`, methods are also read off at the same KL,
+averaged over seeds (inputs such as ppo__0, ppo__1), in grid.jsonl and compare.html. Gao et al. (2023), "Scaling laws
+for reward model overoptimization", is the plot's model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from athanor.core.artifact import WORK, read_json, write_json, write_jsonl
+from athanor.core.artifact import WORK, read_json, write_json, write_jsonl, write_text
 from athanor.core.console import progress
 from athanor.core.tracker import read_metrics
 from athanor.evaluation.answers import documented_answer, question, spread
 from athanor.model.transformer import Transformer
+from athanor.posttrain import kl_grid
 from athanor.posttrain.best_of_n import kl_of_best, of_the_best
 from athanor.posttrain.config import Compare
 from athanor.posttrain.flat import completion_hidden_states
@@ -76,6 +78,13 @@ def run(config: Compare, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
             write_json(kept, best_of_rows(config, reference, judges, tokenizer, rows))
         curve += read_json(kept)
     write_jsonl(out / "curve.jsonl", curve)
+    judge_is = "gold_reward_model: a reward model trained on other pairs of this run, not people"
+    grid = kl_grid.grid_of(curve[1:], curve[0], config.kl_grid)
+    if grid:
+        write_jsonl(out / "grid.jsonl", grid)
+        for name in JUDGES:
+            write_text(out / f"{name}.svg", kl_grid.figure(curve, name))
+        write_text(out / "compare.html", kl_grid.page(grid, curve, judge_is))
     answers = {p.method: m["answers"] for p, m in zip(points, measured, strict=True) if p.final}
     write_jsonl(out / "samples.jsonl", _samples(rows[: config.num_samples], answers))
     return {
@@ -83,7 +92,8 @@ def run(config: Compare, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
         "final": final,
         "documented": documented_rewards(judges, tokenizer, rows),
         "curve": curve,
-        "judge": "gold_reward_model: a reward model trained on other pairs of this run, not people",
+        "grid": grid,
+        "judge": judge_is,
     }
 
 

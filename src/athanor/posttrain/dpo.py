@@ -22,6 +22,7 @@ from athanor.posttrain.intervals import wilson_interval
 from athanor.posttrain.losses import dpo_loss
 from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
 from athanor.posttrain.model_folder import checkpoint_steps, load_policy, save_policy
+from athanor.posttrain.reward_model import refuse_leakage
 from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
 from athanor.train.noise import seeded
@@ -33,10 +34,13 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     model, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
     context_length = model.config.context_length
     path = inputs["preferences"] / "proxy.jsonl"
-    train, _, too_long = read_pairs(path, tokenizer, context_length)
-    held_out, _, _ = read_pairs(inputs["preferences"] / "held_out.jsonl", tokenizer, context_length)
+    held_out_path = inputs["preferences"] / "held_out.jsonl"
+    (train, rows, too_long, ties), (held_out, held_out_rows, _, _) = (
+        _decided(read_pairs(file, tokenizer, context_length)) for file in (path, held_out_path)
+    )
     if not train or not held_out:
         raise ValueError(f"{path}: {len(train)} pairs to learn from and {len(held_out)} held out; both need one")
+    refuse_leakage(rows, held_out_rows, path, held_out_path)
     reference_P2, held_out_reference_P2 = (
         _reference(config, model, pairs, out / WORK / f"reference-{name}.json")
         for name, pairs in (("proxy", train), ("held_out", held_out))
@@ -64,6 +68,7 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         "loss_name": config.loss,
         "pairs": len(train),
         "pairs_too_long": too_long,
+        "ties_left_out": ties,
         "steps": settings.num_steps,
         "checkpoints": [*kept_steps, settings.num_steps],
         "tokens": fitted.num_tokens,
@@ -75,6 +80,15 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         "held_out_margin": config.beta * float((ratios_P2[:, 0] - ratios_P2[:, 1]).mean()),
         "held_out_pairs": len(held_out),
     }
+
+
+def _decided(
+    read: tuple[list[Pair], list[dict[str, Any]], int],
+) -> tuple[list[Pair], list[dict[str, Any]], int, int]:
+    """The pairs with a winner, their rows, how many were too long, and how many are ties, which prefer nothing."""
+    pairs, rows, too_long = read
+    kept = [i for i, row in enumerate(rows) if not row.get("tie")]
+    return [pairs[i] for i in kept], [rows[i] for i in kept], too_long, len(rows) - len(kept)
 
 
 def dpo_parts(model: Transformer, pairs: Sequence[Pair], reference_P2: Tensor, config: Dpo) -> Iterator[Part]:

@@ -13,6 +13,9 @@ class Compare:
     """Longest answer."""
     best_of: tuple[int, ...] = field(default=(), metadata={"added": ()})
     """Also measure the best of so many answers of the SFT model, chosen by the proxy, such as 2, 4, 8, 16."""
+    kl_grid: tuple[float, ...] = field(default=(), metadata={"added": ()})
+    """KL per answer, in nats, at which methods are read off their curves, such as 1, 2, 4, 8; inputs that differ behind
+    a double underscore (ppo__0, ppo__1) are seeds of one method."""
     num_samples: int = 16
     """Prompts whose answers are kept side by side in samples.jsonl."""
     seed: int = 0
@@ -23,3 +26,5 @@ class Compare:
     def __post_init__(self) -> None:
         if any(n < 1 for n in self.best_of):
             raise ValueError(f"best_of holds {min(self.best_of)}; numbers of answers start at 1")
+        if any(kl <= 0 for kl in self.kl_grid):
+            raise ValueError(f"kl_grid holds {min(self.kl_grid)}; distances are above 0")

@@ -1,0 +1,135 @@
+"""Methods compared at the same distance from where they began: reward at KL = 1, 2, 4, 8.
+
+In: the curve of a comparison, a row for each model of each method and seed. Out: for every method and KL of the grid
+the proxy and gold reward and the answers' length, interpolated between the models on either side of that KL and
+averaged over the seeds with Student's interval; a figure; a page. Gao et al. (2023) draw reward against the square root
+of KL, in which it begins as a straight line; so the interpolation is linear in it too. Where no model of a method went
+that far, nothing is said: extrapolating is how over-optimisation is missed.
+"""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean, stdev
+from typing import Any
+
+from athanor.core.plots import Axis, Curve, Dots, Mark, plot
+
+MEASURES = ("proxy_reward", "gold_reward", "length", "ends")
+
+Row = Mapping[str, Any]
+
+
+def method_and_seed(name: str) -> tuple[str, str]:
+    """An input's method and seed: what stands behind the last double underscore is the seed.
+
+    >>> method_and_seed("ppo__2"), method_and_seed("dpo")
+    (('ppo', '2'), ('dpo', ''))
+    """
+    method, mark, seed = name.rpartition("__")
+    return (method, seed) if mark and method else (name, "")
+
+
+def at_kl(rows: Sequence[Row], kl: float) -> dict[str, float] | None:
+    """The measures at `kl` on one curve, linear in the square root of KL; None beyond its ends."""
+    ordered = sorted(rows, key=lambda row: float(row["kl"]))
+    for low, high in pairwise(ordered):
+        if low["kl"] <= kl <= high["kl"] and high["kl"] > low["kl"]:
+            roots = [math.sqrt(max(0.0, value)) for value in (low["kl"], high["kl"], kl)]
+            share = (roots[2] - roots[0]) / (roots[1] - roots[0])
+            return {name: (1.0 - share) * low[name] + share * high[name] for name in MEASURES}
+    return None
+
+
+def grid_of(curve: Sequence[Row], start: Row, grid: Sequence[float]) -> list[dict[str, Any]]:
+    """For each method and KL the mean over its seeds, with intervals where there are several.
+
+    `start` is the SFT model's row, at which every curve begins.
+    """
+    curves: dict[str, dict[str, list[Row]]] = {}
+    for row in curve:
+        method, seed = method_and_seed(str(row["method"]))
+        curves.setdefault(method, {}).setdefault(seed, [start]).append(row)
+    found = []
+    for method, seeds in sorted(curves.items()):
+        for kl in grid:
+            reached = [values for rows in seeds.values() if (values := at_kl(rows, kl)) is not None]
+            line: dict[str, Any] = {
+                "method": method,
+                "kl": kl,
+                "seeds": len(reached),
+                "not_reached": len(seeds) - len(reached),
+            }
+            for name in MEASURES if reached else ():
+                values = [each[name] for each in reached]
+                line[name] = fmean(values)
+                line[f"{name}_interval"] = student_interval(values)
+            found.append(line)
+    return found
+
+
+def student_interval(values: Sequence[float]) -> list[float] | None:
+    """95% interval of the mean (Student 1908); None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
+    return [fmean(values) - half, fmean(values) + half]
+
+
+def figure(curve: Sequence[Row], judge: str) -> str:
+    """One reward of every model against the square root of its KL, as an SVG."""
+    marks: list[Mark] = []
+    methods = sorted({method_and_seed(str(row["method"]))[0] for row in curve})
+    for colour, method in enumerate(methods, start=1):
+        of_method = [row for row in curve if method_and_seed(str(row["method"]))[0] == method]
+        for number, name in enumerate(sorted({str(row["method"]) for row in of_method})):
+            rows = sorted((row for row in of_method if row["method"] == name), key=lambda row: float(row["kl"]))
+            places = [math.sqrt(max(0.0, row["kl"])) for row in rows]
+            rewards = [float(row[f"{judge}_reward"]) for row in rows]
+            marks.append(Curve(method if number == 0 else "", places, rewards, colour=(colour - 1) % 6 + 1, thin=True))
+            marks.append(Dots("", places, rewards, colour=(colour - 1) % 6 + 1))
+    described = "; ".join(f"{r['method']} {r['step']}: KL {r['kl']:.2f}, {r[f'{judge}_reward']:.2f}" for r in curve)
+    return plot(
+        marks,
+        title=f"Reward by the {judge} judge against distance from the SFT model",
+        subtitle="each line one seed; each dot one model",
+        description=described,
+        x=Axis("square root of KL, in nats per answer", low=0.0),
+        y=Axis(f"{judge} reward"),
+    )
+
+
+def page(grid: Sequence[Row], curve: Sequence[Row], judge_is: str) -> str:
+    """Figures and the table of the grid, as one HTML file that opens offline."""
+    head = ("method", "KL", "seeds", "proxy reward", "gold reward", "tokens", "ended")
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>" for row in grid)
+    style = (
+        "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}"
+        "table{border-collapse:collapse}th,td{text-align:right;padding:.15rem .8rem;border-bottom:1px solid #ddd}"
+        "svg{max-width:100%;height:auto}"
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Reward against KL</title><style>{style}</style>'
+        "<body><h1>Reward against KL</h1><p>The proxy is what the policies were trained on; a gold reward that falls "
+        f"while the proxy rises is over-optimisation. The gold judge: {html.escape(judge_is)}.</p>"
+        f"{figure(curve, 'gold')}{figure(curve, 'proxy')}<h2>At the same KL</h2><p>Interpolated between models; in "
+        "brackets 95% intervals over the seeds. Length stands beside reward because a shorter or longer answer is the "
+        "cheapest way to please a judge.</p>"
+        f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{lines}</table></body></html>\n"
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    seeds = f"{row['seeds']}" + (f" ({row['not_reached']} did not get there)" if row["not_reached"] else "")
+    cells = [str(row["method"]), f"{row['kl']:g}", seeds]
+    for name, digits in (("proxy_reward", 3), ("gold_reward", 3), ("length", 1), ("ends", 2)):
+        if name not in row:
+            cells.append("-")
+            continue
+        ends = row[f"{name}_interval"]
+        bracket = f" ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})" if ends else ""
+        cells.append(f"{row[name]:.{digits}f}{bracket}")
+    return cells
