@@ -53,6 +53,8 @@ class TokenizeDocuments:
 
     workers: int = field(default=1, metadata={"runtime": True})
     """Processes to use; changes the speed, never the result."""
+    encoder: Literal["athanor", "gigatoken"] = field(default="athanor", metadata={"runtime": True})
+    """Who encodes; gigatoken (extra `fast`) is used only as far as its ids are ours, and is faster."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ PARTS = ("train", "high_quality", "validation")
 
 def run(config: TokenizeDocuments, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Write a token dataset for each part of `inputs["documents"]`; returns the counts of each."""
-    tokenizer = _loaded(inputs["tokenizer"])
+    tokenizer = Tokenizer.load(inputs["tokenizer"])
     metrics: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "tokenizer_sha256": tokenizer.sha256}
     parts = [part for part in PARTS if (inputs["documents"] / part).is_dir()]
     if "train" not in parts:
@@ -34,7 +34,12 @@ def run(config: TokenizeDocuments, inputs: Mapping[str, Path], out: Path) -> dic
     for part in parts:
         (out / part).mkdir(parents=True, exist_ok=True)
         found = map_shards(
-            partial(_tokenize_shard, tokenizer_folder=inputs["tokenizer"], out=out / part),
+            partial(
+                _tokenize_shard,
+                tokenizer_folder=inputs["tokenizer"],
+                out=out / part,
+                with_gigatoken=config.encoder == "gigatoken",
+            ),
             shards(inputs["documents"] / part),
             workers=config.workers,
             done=out / WORK / part,
@@ -57,10 +62,14 @@ def run(config: TokenizeDocuments, inputs: Mapping[str, Path], out: Path) -> dic
     return metrics
 
 
-def _tokenize_shard(shard: Path, tokenizer_folder: Path, out: Path) -> dict[str, Any]:
-    return asdict(write_token_shard(shard, _loaded(tokenizer_folder), out, shard.stem))
+def _tokenize_shard(shard: Path, tokenizer_folder: Path, out: Path, with_gigatoken: bool) -> dict[str, Any]:
+    tokenizer = _loaded(tokenizer_folder, with_gigatoken)
+    return asdict(write_token_shard(shard, tokenizer, out, shard.stem))
 
 
 @lru_cache(maxsize=1)  # once a process, not once a shard
-def _loaded(folder: Path) -> Tokenizer:
-    return Tokenizer.load(folder)
+def _loaded(folder: Path, with_gigatoken: bool) -> Tokenizer:
+    tokenizer = Tokenizer.load(folder)
+    if with_gigatoken:
+        tokenizer.use_gigatoken()
+    return tokenizer

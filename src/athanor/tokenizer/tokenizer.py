@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from athanor.core import console
 from athanor.core.artifact import read_json, write_json
 from athanor.tokenizer.bpe_encode import Encoder
 from athanor.tokenizer.chat_jinja import JinjaTemplate
 from athanor.tokenizer.chat_named import CHAT_TEMPLATE, TEMPLATES, TemplateName
 from athanor.tokenizer.chat_named import SPECIAL_TOKENS as TOKENS_OF_TEMPLATES
 from athanor.tokenizer.chat_template import END_OF_TURN, ROLE_TOKENS
+from athanor.tokenizer.gigatoken_encoder import GigatokenEncoder, NoGigatoken
 from athanor.tokenizer.gpt2_files import read_gpt2_files
 from athanor.tokenizer.machine import with_slack
 from athanor.tokenizer.tokenizer_json import read_tokenizer_json, write_tokenizer_json
@@ -47,6 +49,7 @@ class Tokenizer:
         self.bos_token, self.eos_token = bos_token, eos_token
         self._chat_source = chat_template
         self._encoder = Encoder(vocabulary.merges, vocabulary.ids, vocabulary.split)
+        self._peer: GigatokenEncoder | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
@@ -207,7 +210,21 @@ class Tokenizer:
         self, text: NDArray[np.uint8], document_ends: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """The ids of UTF-8 documents end to end, and how many lie before each boundary (see `bpe_encode`)."""
+        if self._peer is not None:
+            try:
+                return self._peer.encode(text, document_ends)
+            except NoGigatoken as error:
+                console.warn(f"{error}; the rest is encoded by athanor")
+                self._peer = None
         return self._encoder.encode(text, document_ends)
+
+    def use_gigatoken(self) -> bool:
+        """Encode documents by the library gigatoken from here on, where its ids are ours; else tell why not."""
+        try:
+            self._peer = GigatokenEncoder(self.vocabulary, self._encoder)
+        except NoGigatoken as error:
+            console.warn(f"{error}; text is encoded by athanor")
+        return self._peer is not None
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD, or as `errors` of bytes.decode says."""

@@ -26,9 +26,15 @@ _SAME_CUTS: dict[str, Split] = {
 
 def write_tokenizer_json(path: Path, vocabulary: Vocabulary) -> None:
     """Write the file that Hugging Face `tokenizers` loads."""
+    write_text(path, tokenizer_json_text(vocabulary) + "\n")
+
+
+def tokenizer_json_text(vocabulary: Vocabulary, special_tokens: bool = True) -> str:
+    """The content of that file; without `special_tokens` as if the vocabulary had none."""
     names = names_of(vocabulary)
     by_id = sorted(zip(vocabulary.ids.tolist(), names, strict=True))
-    special = sorted(vocabulary.special_tokens.items(), key=lambda entry: entry[1])
+    named = vocabulary.special_tokens if special_tokens else {}
+    special = sorted(named.items(), key=lambda entry: entry[1])
     value = {
         "version": "1.0",
         "truncation": None,
@@ -62,7 +68,7 @@ def write_tokenizer_json(path: Path, vocabulary: Vocabulary) -> None:
             "merges": [[names[left], names[right]] for left, right in vocabulary.merges.tolist()],
         },
     }
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    return json.dumps(value, ensure_ascii=False, indent=1)
 
 
 def added_token(token: str, token_id: int) -> dict[str, Any]:
