@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from tokenizers import Tokenizer as PeerTokenizer
 
 from athanor.tokenizer.gpt2_files import read_gpt2_files, write_gpt2_files
+from athanor.tokenizer.machine import with_slack
 from athanor.tokenizer.pretokenize import PATTERNS
 from athanor.tokenizer.tiktoken_file import read_tiktoken, write_tiktoken
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -66,7 +68,7 @@ def test_tokenizers_of_others_with_a_byte_level_pre_tokenizer_are_read(tmp_path,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"normalizer": {"type": "NFC"}}, "it normalizes text"),
+        ({"normalizer": {"type": "NFKC"}}, "it normalizes text"),
         ({"model": {"type": "Unigram", "vocab": []}}, "only byte-level BPE"),
         ({"pre_tokenizer": {"type": "Metaspace"}}, "its pre-tokenizer is Metaspace"),
         ({"pre_tokenizer": None}, "its pre-tokenizer is None"),
@@ -117,3 +119,24 @@ def test_what_gpt2_files_cannot_say_is_refused(tmp_path, vocabulary):
     with pytest.raises(ValueError, match=r"told by <\|...\|> in these files; found \['end'\]"):
         write_gpt2_files(*files, trained_vocabulary("gpt2", vocabulary.merges, ["end"]))
     assert not list(tmp_path.iterdir())
+
+
+def test_qwens_way_of_cutting_and_composing_gives_the_ids_of_the_peer(tmp_path, vocabulary):
+    """Single digits, and NFC before encoding: what a Qwen2 or Qwen3 folder asks for."""
+    qwen = replace(vocabulary, split="qwen2", normalizer="NFC")
+    write_tokenizer_json(tmp_path / "tokenizer.json", qwen)
+    peer = PeerTokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    ours = Tokenizer.load(tmp_path)
+    assert ours.vocabulary.sha256 == qwen.sha256 != vocabulary.sha256
+    for text in (
+        "In 1234 it's 5,678.90\n\n  x",
+        "cafe\u0301 und A\u030angstro\u0308m",
+        "\u1112\u1161\u11ab 12\u0966\u0967",
+        "",
+    ):
+        assert ours.encode(text) == peer.encode(text).ids
+        assert ours.encode_documents([text, "a"])[0].tolist() == peer.encode(text).ids
+        data = text.encode()
+        ids, before = ours.encode_bytes(with_slack(data + b"a"), np.array([0, len(data), len(data) + 1], np.int64))
+        assert ids[before[0] : before[1]].tolist() == peer.encode(text).ids
+    assert ours.decode(ours.encode("cafe\u0301")) == "caf\u00e9"

@@ -26,6 +26,7 @@ from athanor.report.chapters import (
     rewards,
     samples,
     scaling,
+    sft_study,
     tokenizer,
     win_rates,
 )
@@ -44,6 +45,7 @@ CHAPTERS = (
     scaling.CHAPTER,
     assistant.CHAPTER,
     samples.CHAPTER,
+    sft_study.CHAPTER,
     rewards.CHAPTER,
     win_rates.CHAPTER,
     costs.CHAPTER,
@@ -66,6 +68,7 @@ DETAILS: dict[str, tuple[str, str, str]] = {  # kind -> metric under a box, its 
     "evaluation.language_model": ("bits_per_byte.model", "three", "bits/byte"),
     "posttrain.instructions": ("rows.sft", "count", "for SFT"),
     "posttrain.sft": ("held_out_loss", "two", "nats/token"),
+    "posttrain.sft_study": ("base_held_out_loss", "two", "base, nats/token"),
     "posttrain.reward_model": ("accuracy", "percent", "accuracy"),
     "posttrain.dpo": ("held_out_accuracy", "percent", "held out"),
     "arena.win_rate": ("prompts", "count", "prompts"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Split = Literal["gpt2", "gpt4", "llama3", "cl100k"]
+Split = Literal["gpt2", "gpt4", "llama3", "cl100k", "qwen2"]
 """How text is cut into words before merging; see `pretokenize`."""
 
 NUM_SPECIAL_TOKENS = 6
@@ -20,7 +20,7 @@ class TrainTokenizer:
     vocab_size: int = 8192
     """Tokens in all: 256 bytes, the merges and 6 special tokens."""
     split: Split = "gpt4"
-    """How text is cut into words: gpt4 (as Llama 3), gpt2, or cl100k (gpt4 as tiktoken cuts it now)."""
+    """How text is cut into words: gpt4 (as Llama 3), gpt2, cl100k (gpt4 as tiktoken cuts it now), qwen2."""
     max_bytes: int = 10_000_000_000
     """Train on at most about this many bytes of text; of more, a random sample of documents is taken."""
     max_word_bytes: int = field(default=100_000_000, metadata={"added": 100_000_000})

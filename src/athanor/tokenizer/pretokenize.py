@@ -8,6 +8,7 @@ than a regular expression engine.
 `gpt4` is the expression as OpenAI published it for cl100k_base; Llama 3 and nanochat use it too. Since then
 tiktoken cuts white space at the very end of a text in another way: where a run holds a new line and more
 white space after it, the whole run is one pre-token. `cl100k` is that newer form.
+`qwen2`, which Qwen2 and Qwen3 use, is `gpt4` with every digit by itself.
 """
 
 import json
@@ -32,11 +33,12 @@ PATTERNS: dict[Split, str] = {
     "gpt4": _GPT4,
     "llama3": _GPT4,
     "cl100k": _GPT4.replace(r"|\s*[\r\n]+", r"|\s+(?![\s\S])|\s*[\r\n]+"),
+    "qwen2": _GPT4.replace(r"\p{N}{1,3}", r"\p{N}"),
 }
 """The regular expression of each split, in the form that Hugging Face tokenizers and `regex` accept."""
 
-_SPLIT_CODE: dict[Split, int] = {"gpt2": 0, "gpt4": 1, "llama3": 1, "cl100k": 2}
-_GPT2, _CL100K = 0, 2
+_SPLIT_CODE: dict[Split, int] = {"gpt2": 0, "gpt4": 1, "llama3": 1, "cl100k": 2, "qwen2": 3}
+_GPT2, _CL100K, _QWEN2 = 0, 2, 3
 
 LETTER, NUMBER, SPACE, NEWLINE, OTHER = 1, 2, 3, 4, 5
 LONG_S_LEAD, LONG_S_TRAIL = 0xC5, 0xBF  # U+017F: without regard to case it is an s, so it ends a contraction
@@ -193,7 +195,7 @@ def _gpt4_end(text: int, i: int, stop: int, classes: int, code: int) -> int:
     if kind == LETTER:
         return _letters_end(text, i + length, stop, classes)
     if kind == NUMBER:
-        return _run_end(text, i + length, stop, classes, NUMBER, 2)
+        return _run_end(text, i + length, stop, classes, NUMBER, 0 if code == _QWEN2 else 2)
     if first == ord("'"):
         end = _contraction_end(text, i, stop, True)
         if end > i:

@@ -1,14 +1,17 @@
 """The tokenizer: text to token ids and back.
 
-`decode(encode(text)) == text` for every text, since any byte is a token. Special tokens come from
+`decode(encode(text)) == text` for every text, since any byte is a token (where the vocabulary normalizes, for every
+text in that form). Special tokens come from
 `special_tokens` or `encode_with_special`, never from `encode`: a page that writes "<|user|>" stays a page.
 A Python string can hold lone surrogates, which UTF-8 cannot; each becomes U+FFFD, as in tiktoken.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -173,7 +176,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; what looks like a special token is plain text."""
-        data = utf8(text)
+        data = utf8(self._normal(text))
         ids, _ = self._encoder.encode(with_slack(data), np.array([0, len(data)], np.int64))
         tokens: list[int] = ids.tolist()
         return tokens
@@ -210,6 +213,12 @@ class Tokenizer:
         self, text: NDArray[np.uint8], document_ends: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """The ids of UTF-8 documents end to end, and how many lie before each boundary (see `bpe_encode`)."""
+        if self.vocabulary.normalizer:
+            whole = text[: int(document_ends[-1])].tobytes()
+            ends = document_ends.tolist()
+            parts = [utf8(self._normal(whole[a:b].decode("utf-8"))) for a, b in pairwise(ends)]
+            text = with_slack(b"".join(parts))
+            document_ends = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
         if self._peer is not None:
             try:
                 return self._peer.encode(text, document_ends)
@@ -225,6 +234,12 @@ class Tokenizer:
         except NoGigatoken as error:
             console.warn(f"{error}; text is encoded by athanor")
         return self._peer is not None
+
+    def _normal(self, text: str) -> str:
+        """`text` as the vocabulary wants it before it is encoded."""
+        if not self.vocabulary.normalizer:
+            return text
+        return unicodedata.normalize(self.vocabulary.normalizer, text)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD, or as `errors` of bytes.decode says."""

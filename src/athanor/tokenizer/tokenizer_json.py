@@ -3,6 +3,7 @@ identical ids.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def tokenizer_json_text(vocabulary: Vocabulary, special_tokens: bool = True) -> 
         "truncation": None,
         "padding": None,
         "added_tokens": [added_token(token, token_id) for token, token_id in special],
-        "normalizer": None,
+        "normalizer": {"type": vocabulary.normalizer} if vocabulary.normalizer else None,
         "pre_tokenizer": {
             "type": "Sequence",
             "pretokenizers": [
@@ -90,14 +91,14 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
     model = value.get("model") or {}
     if model.get("type", "BPE") != "BPE" or "merges" not in model:
         raise ValueError(f"{path}: its model is {model.get('type')!r}; only byte-level BPE can be read")
-    if value.get("normalizer"):
-        raise ValueError(
-            f"{path}: it normalizes text ({value['normalizer'].get('type')}), so decoding would not undo it"
-        )
+    normalizer = (value.get("normalizer") or {}).get("type", "")
+    if normalizer not in ("", "NFC"):
+        raise ValueError(f"{path}: it normalizes text ({normalizer}), so decoding would not undo it")
     split = _split_of(value.get("pre_tokenizer"), path)
     merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
     special = {entry["content"]: entry["id"] for entry in value.get("added_tokens", [])}
     vocabulary = vocabulary_of_names(model["vocab"], merges, split, special, path)
+    vocabulary = replace(vocabulary, normalizer=normalizer)
     if model.get("ignore_merges"):
         _require_reachable(vocabulary, path)
     return vocabulary

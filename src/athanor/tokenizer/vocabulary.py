@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class Vocabulary:
     """The id of each of these tokens."""
     special_tokens: dict[str, int]
     """Text and id of tokens that no text merges to."""
+    normalizer: Literal["", "NFC"] = ""
+    """What is done to a text before it is encoded: nothing, or Unicode's composed form, as Qwen does."""
 
     @cached_property
     def token_bytes(self) -> list[bytes]:
@@ -44,6 +47,7 @@ class Vocabulary:
         """A hash of what decides encoding: the split, merges, ids and special tokens."""
         state = hashlib.sha256()
         state.update(json.dumps(["athanor vocabulary 1", PATTERNS[self.split], self.special_tokens]).encode())
+        state.update(self.normalizer.encode())
         state.update(np.ascontiguousarray(self.merges, "<i4").tobytes())
         state.update(np.ascontiguousarray(self.ids, "<i4").tobytes())
         return state.hexdigest()
