@@ -53,19 +53,27 @@ class Contest:
 
 ROLLOUTS = {"new_tokens": 64}
 PPO = {"new_tokens": NEW_TOKENS}
+ONE_TRUNK = {"value_network": "shared"}
 GRPO = {"new_tokens": NEW_TOKENS, "group_size": 8, "kl_coefficient": 0.04}
-CONTESTS = (
-    Contest("SFT, 1,000 real tokens", "sft", "tokens", "2x, aim 3.5x", units=1000),
-    Contest("reward model, pair", "reward_model", "pairs", "2.2x, aim 4x"),
-    Contest("DPO, pair; ours stored", "dpo", "pairs", "3x, aim 5x"),
-    Contest("DPO, pair; reference in the round", "dpo", "pairs", "-", ours={"reference": "in the round"}),
-    Contest("DPO, pair; both stored", "dpo", "pairs", "-", theirs={"reference": "stored"}),
-    Contest("PPO, episode", "ppo", "episodes", "1.4x, aim 2x", PPO, PPO, batch_size=16),
-    Contest("PPO, episode; ours one trunk", "ppo", "episodes", "aim 2.5x", PPO | {"value_network": "shared"}, PPO, 16),
-    Contest("GRPO, episode", "grpo", "episodes", "1.3x, aim 2x", GRPO, GRPO, batch_size=32),
-    Contest("rollouts, 1,000 tokens", "rollouts", "tokens", "1.5x, aim 3x", ROLLOUTS, ROLLOUTS, 32, 1000),
-)
-MEMORY = Contest("DPO, pair of 2 x 1,024 tokens", "dpo", "pairs", "memory <= 1x", {"rows": "long"}, {"rows": "long"})
+LONG = {"rows": "long"}
+CONTESTS: dict[str, tuple[Contest, ...]] = {
+    "sft": (Contest("SFT, 1,000 real tokens", "sft", "tokens", "2x, aim 3.5x", units=1000),),
+    "reward_model": (Contest("reward model, pair", "reward_model", "pairs", "2.2x, aim 4x"),),
+    "dpo": (Contest("DPO, pair; ours stored", "dpo", "pairs", "3x, aim 5x"),),
+    "dpo_reference": (
+        Contest("DPO, pair; reference in the round", "dpo", "pairs", "-", ours={"reference": "in the round"}),
+        Contest("DPO, pair; both stored", "dpo", "pairs", "-", theirs={"reference": "stored"}),
+    ),
+    "dpo_memory": (Contest("DPO, pair of 2 x 1,024 tokens", "dpo", "pairs", "memory at most 1x", LONG, LONG),),
+    "ppo": (
+        Contest("PPO, episode", "ppo", "episodes", "1.4x, aim 2x", PPO, PPO, batch_size=16),
+        Contest("PPO, episode; ours one trunk", "ppo", "episodes", "aim 2.5x", PPO | ONE_TRUNK, PPO, batch_size=16),
+    ),
+    "grpo": (Contest("GRPO, episode", "grpo", "episodes", "1.3x, aim 2x", GRPO, GRPO, batch_size=32),),
+    "rollouts": (
+        Contest("rollouts, 1,000 tokens", "rollouts", "tokens", "1.5x, aim 3x", ROLLOUTS, ROLLOUTS, 32, units=1000),
+    ),
+}
 
 
 class Side:
@@ -109,7 +117,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="Alpaca and hh-rlhf, see above")
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has TRL 1.16")
     parser.add_argument("--ppo-peer", metavar="PYTHON", help="an interpreter that has TRL 1.12")
-    parser.add_argument("--tasks", nargs="+", choices=sorted({c.task for c in CONTESTS} | {"memory"}))
+    parser.add_argument("--tasks", nargs="+", choices=tuple(CONTESTS), default=list(CONTESTS))
     parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10, help="optimizer steps (updates) of a round")
@@ -123,9 +131,9 @@ def main() -> None:
         print(", ".join(f"{name} {number:,.1f}" for name, number in sizes.items()), file=sys.stderr)
         for precision in chosen.precision:
             base = Task("", str(folder), precision, chosen.threads, 0, steps, 2, rounds)
-            for contests in grouped(chosen.tasks):
-                peer = chosen.ppo_peer if contests[0].task == "ppo" else chosen.peer
-                rows += measured(contests, base, peer)
+            for name in chosen.tasks:
+                peer = chosen.ppo_peer if name == "ppo" else chosen.peer
+                rows += measured(CONTESTS[name], base, peer)
     print(f"seconds: {time_of()} of one unit, real tokens only; {chosen.threads} threads, {steps} steps a round")
     report(rows, ["athanor", "torch"], chosen.json)
 
@@ -152,17 +160,8 @@ def prepared(data: Path, folder: Path) -> dict[str, float]:
     return found
 
 
-def grouped(tasks: Sequence[str] | None) -> list[list[Contest]]:
-    """The contests of each task, whose sides take turns together."""
-    by_task: dict[str, list[Contest]] = {}
-    for contest in CONTESTS:
-        by_task.setdefault(contest.task, []).append(contest)
-    by_task["memory"] = [MEMORY]
-    return [contests for task, contests in by_task.items() if tasks is None or task in tasks]
-
-
 def measured(contests: Sequence[Contest], base: Task, peer: str | None) -> list[Row]:
-    """The rows of one task."""
+    """The rows of one task, whose sides take turns together."""
     sides: dict[str, Side] = {}
     try:
         for contest in contests:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from athanor.model import convert
+from athanor.model.attention import segments
 from athanor.model.transformer import Transformer
 from athanor.posttrain import flat, losses
 from athanor.posttrain.messages import Conversation, Pair
@@ -60,6 +61,14 @@ def test_a_shared_prompt_gives_what_two_separate_sequences_give(policy, pairs):
         per_token = flat.log_probabilities(policy, hidden, completions)
         apart = torch.stack([part.sum() for part in torch.split(per_token, [len(c) for c in completions])])
         assert torch.allclose(together[:, column], apart, atol=1e-4)
+
+
+def test_reading_some_places_gives_what_computing_all_of_them_gives(policy, pairs):
+    sequences = [pair.prompt + pair.chosen for pair in pairs]
+    tokens = torch.tensor([[token for sequence in sequences for token in sequence]])
+    everything = policy(tokens, segments([len(sequence) for sequence in sequences]))[0]
+    places = [4, 0, 4, tokens.shape[1] - 1]
+    assert torch.allclose(flat.hidden_states(policy, sequences, places), everything[places], atol=1e-6)
 
 
 CASES = ["sigmoid|0.1", "sigmoid|0.02", "hinge|0.02", "sigmoid_norm|0.1", "sppo_hard|0.02", "apo_zero|0.02"]

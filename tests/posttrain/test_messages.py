@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from athanor.core.artifact import write_jsonl
-from athanor.posttrain.messages import batch_of, micro_batches, read_conversations, read_pairs, split_completion
+from athanor.posttrain.messages import (
+    balanced_parts,
+    batch_of,
+    micro_batches,
+    read_conversations,
+    read_pairs,
+    split_completion,
+)
 from athanor.tokenizer.chat_template import encode_prompt, render
 from athanor.tokenizer.tokenizer import Tokenizer
 
@@ -64,3 +71,17 @@ def test_every_epoch_sees_every_row_once(num_rows: int, batch_size: int) -> None
 def test_micro_batches_keep_the_order_and_the_limit() -> None:
     assert list(micro_batches("abcdef", [3, 3, 5, 9, 1, 1], 6)) == [["a", "b"], ["c"], ["d"], ["e", "f"]]
     assert list(micro_batches([], [], 6)) == []
+
+
+@pytest.mark.parametrize(("sizes", "most"), [([5, 1, 4, 2, 3], 8), ([9] * 7, 10), ([300, 20, 30], 100), ([7], 3)])
+def test_balanced_parts_hold_every_row_once_and_are_of_about_equal_size(sizes: list[int], most: int) -> None:
+    rows = list(range(len(sizes)))
+    parts = balanced_parts(rows, sizes, most)
+    totals = [sum(sizes[row] for row in part) for part in parts]
+    assert sorted(row for part in parts for row in part) == rows
+    assert all(total <= most or len(part) == 1 for part, total in zip(parts, totals, strict=True))
+    assert max(totals) - min(totals) <= max(sizes)
+
+
+def test_a_small_batch_still_makes_two_parts_so_that_two_cores_work() -> None:
+    assert balanced_parts(["a", "b", "c"], [30, 50, 20], 1000) == [["b"], ["a", "c"]]

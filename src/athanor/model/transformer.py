@@ -65,8 +65,12 @@ class Block(nn.Module):
         layout: Layout,
         routing: Routing | None = None,
         tokens_BT: Tensor | None = None,
+        read_N: Tensor | None = None,
     ) -> Tensor:
-        x_BTD = x_BTD + self._attention(self.attention_norm(x_BTD), cos_BTK, sin_BTK, layout, tokens_BT)
+        seen_BTD = self._attention(self.attention_norm(x_BTD), cos_BTK, sin_BTK, layout, tokens_BT)
+        if read_N is not None:
+            x_BTD, seen_BTD = x_BTD[:, read_N], seen_BTD[:, read_N]
+        x_BTD = x_BTD + cast(Tensor, self.attention_out(seen_BTD))
         normed_BTD = self.feed_forward_norm(x_BTD)
         if self.mixture is not None:
             return x_BTD + cast(Tensor, self.mixture(normed_BTD, routing))
@@ -88,7 +92,7 @@ class Block(nn.Module):
         q, k = rotate(q, cos_BTK, sin_BTK), rotate(k, cos_BTK, sin_BTK)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         seen_BHTK = layout.attend(self.layer, q, k, v, **self.window)
-        return cast(Tensor, self.attention_out(seen_BHTK.transpose(1, 2).flatten(-2)))
+        return seen_BHTK.transpose(1, 2).flatten(-2)
 
 
 class Transformer(LanguageModel):
@@ -107,15 +111,19 @@ class Transformer(LanguageModel):
         if not self.embedding.weight.is_meta:
             initialize(self, seed)
 
-    def forward(self, tokens_BT: Tensor, layout: Layout, routing: Routing | None = None) -> Tensor:
+    def forward(
+        self, tokens_BT: Tensor, layout: Layout, routing: Routing | None = None, read_N: Tensor | None = None
+    ) -> Tensor:
         """The hidden states [B, T, D] after the final norm, in `compute_dtype`.
 
-        What the routers of a mixture of experts choose is added to `routing`, where one is given.
+        What the routers of a mixture of experts choose is added to `routing`, where one is given. With `read_N`, places
+        along T, only theirs come back [B, N, D]: behind the last attention nothing else is computed.
         """
         cos_BTK, sin_BTK = rotary_angles(layout.positions_BT, self.config, self.compute_dtype)
         x_BTD = self.embedding(tokens_BT).to(self.compute_dtype)
         for block in self.blocks:
-            x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout, routing, tokens_BT)
+            read_here_N = read_N if block is self.blocks[-1] else None
+            x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout, routing, tokens_BT, read_here_N)
         x_BTD = cast(Tensor, self.final_norm(x_BTD))
         return x_BTD if self.config.mup is None else x_BTD * width_ratio(self.config)
 

@@ -348,6 +348,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.posttrain.sft:run",
                 inputs=("model", "conversations"),
                 headline=("held_out_loss",),
+                version=2,  # a batch is cut into parts of equal size, so its sum is rounded differently
             ),
             Kind(
                 "posttrain.sft_study",
@@ -380,7 +381,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.posttrain.reward_model:run",
                 inputs=("model", "preferences"),
                 headline=("accuracy", "length_rule_accuracy", "bigram_accuracy"),
-                version=2,  # more is measured
+                version=3,  # a batch is cut into parts of equal size, so its sum is rounded differently
             ),
             Kind(
                 "posttrain.dpo",
@@ -389,6 +390,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.posttrain.dpo:run",
                 inputs=("model", "preferences"),
                 headline=("held_out_accuracy",),
+                version=2,  # a batch is cut into parts of equal size, so its sum is rounded differently
             ),
             Kind(
                 "posttrain.kto",
@@ -406,7 +408,7 @@ STAGES: tuple[Stage, ...] = (
                 inputs=("model", "conversations"),
                 optional_inputs=("reward_model", "gold_reward_model"),
                 headline=("reward", "kl"),
-                version=2,  # numbers of several forward passes are added in another order
+                version=3,  # a batch is cut into parts of equal size, so its sum is rounded differently
             ),
             Kind(
                 "posttrain.grpo",
@@ -416,7 +418,7 @@ STAGES: tuple[Stage, ...] = (
                 inputs=("model", "conversations"),
                 optional_inputs=("reward_model", "gold_reward_model"),
                 headline=("score", "kl"),
-                version=2,  # keeps samples
+                version=3,  # a batch is cut into parts of equal size, so its sum is rounded differently
             ),
             Kind(
                 "posttrain.rejection_sampling",

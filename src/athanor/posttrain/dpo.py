@@ -20,7 +20,7 @@ from athanor.posttrain.config.dpo import LOSSES_WITHOUT_REFERENCE, Dpo
 from athanor.posttrain.flat import device_of, pair_log_probabilities
 from athanor.posttrain.intervals import wilson_interval
 from athanor.posttrain.losses import dpo_loss
-from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs
+from athanor.posttrain.messages import Pair, balanced_parts, batch_of, micro_batches, read_pairs
 from athanor.posttrain.model_folder import checkpoint_steps, load_policy, save_policy
 from athanor.posttrain.reward_model import refuse_leakage
 from athanor.train.gradients import Part, Share
@@ -97,7 +97,7 @@ def dpo_parts(model: Transformer, pairs: Sequence[Pair], reference_P2: Tensor, c
     `reference_P2` holds the reference's log-probabilities [P, 2] of the chosen and the rejected completions.
     """
     sizes = [pair.num_tokens for pair in pairs]
-    for part in micro_batches(range(len(pairs)), sizes, config.micro_batch_tokens):
+    for part in balanced_parts(range(len(pairs)), sizes, config.micro_batch_tokens):
         yield partial(_share, model, [pairs[i] for i in part], reference_P2[part], config, len(pairs))
 
 

@@ -2,10 +2,12 @@
 
 In: a model and sequences as lists of tokens. Out: log-probabilities of completions, distributions, scores.
 Sequences lie end to end in one row and none sees another; the two completions of a pair share the
-computation of their prompt. Predictions are computed only where something is read.
+computation of their prompt. Predictions, and all behind the last layer's attention, are computed only where something
+is read.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -24,22 +26,27 @@ def device_of(model: Transformer) -> torch.device:
     return model.embedding.weight.device
 
 
-def hidden_states(model: Transformer, sequences: Sequence[Sequence[int]]) -> Tensor:
-    """Hidden states [N, D] of the sequences laid end to end."""
+def hidden_states(
+    model: Transformer, sequences: Sequence[Sequence[int]], places: Sequence[int] | None = None
+) -> Tensor:
+    """Hidden states [N, D] at N places of the sequences laid end to end; at all of them where none are named."""
     device = device_of(model)
     tokens_1N = torch.tensor([[token for sequence in sequences for token in sequence]], device=device)
-    hidden_1ND: Tensor = model(tokens_1N, segments([len(sequence) for sequence in sequences], device))
+    layout = segments([len(sequence) for sequence in sequences], device)
+    read_N = None if places is None else torch.tensor(places, device=device)
+    hidden_1ND: Tensor = model(tokens_1N, layout, read_N=read_N)
     return hidden_1ND[0]
 
 
-def pair_hidden_states(model: Transformer, pairs: Sequence[Pair]) -> Tensor:
-    """Hidden states [N, D] of prompt, chosen, rejected of each pair laid end to end."""
+def pair_hidden_states(model: Transformer, pairs: Sequence[Pair], places: Sequence[int]) -> Tensor:
+    """Hidden states [N, D] at N places of prompt, chosen, rejected of each pair laid end to end."""
     device = device_of(model)
     tokens_1N = torch.tensor(
         [[token for pair in pairs for token in (*pair.prompt, *pair.chosen, *pair.rejected)]], device=device
     )
     lengths = [(len(pair.prompt), len(pair.chosen), len(pair.rejected)) for pair in pairs]
-    hidden_1ND: Tensor = model(tokens_1N, shared_prompt(lengths, device))
+    read_N = torch.tensor(places, device=device)
+    hidden_1ND: Tensor = model(tokens_1N, shared_prompt(lengths, device), read_N=read_N)
     return hidden_1ND[0]
 
 
@@ -58,10 +65,8 @@ def completion_hidden_states(
     model: Transformer, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]
 ) -> Tensor:
     """Hidden states [N, D] that predict the tokens of the completions, one after another."""
-    hidden_ND = hidden_states(
-        model, [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
-    )
-    return hidden_ND[torch.tensor(predicting_places(prompts, completions), device=hidden_ND.device)]
+    sequences = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
+    return hidden_states(model, sequences, predicting_places(prompts, completions))
 
 
 def log_probabilities(model: Transformer, hidden_ND: Tensor, completions: Sequence[Sequence[int]]) -> Tensor:
@@ -83,11 +88,9 @@ def pair_log_probabilities(model: Transformer, pairs: Sequence[Pair]) -> Tensor:
         targets += [*pair.chosen, *pair.rejected]
         owners += [2 * number] * len(pair.chosen) + [2 * number + 1] * len(pair.rejected)
         start += pair.num_tokens
-    hidden_ND = pair_hidden_states(model, pairs)
+    hidden_ND = pair_hidden_states(model, pairs, places)
     device = hidden_ND.device
-    per_token_N = token_log_probabilities(
-        hidden_ND[torch.tensor(places, device=device)], model.head_weight, torch.tensor(targets, device=device)
-    )
+    per_token_N = token_log_probabilities(hidden_ND, model.head_weight, torch.tensor(targets, device=device))
     summed = torch.zeros(2 * len(pairs), device=device).index_add(0, torch.tensor(owners, device=device), per_token_N)
     return summed.view(-1, 2)
 
@@ -99,15 +102,14 @@ def pair_scores(model: Transformer, score_1D: Tensor, pairs: Sequence[Pair]) -> 
         chosen_end = start + len(pair.prompt) + len(pair.chosen)
         last += [chosen_end - 1, chosen_end + len(pair.rejected) - 1]
         start += pair.num_tokens
-    hidden_ND = pair_hidden_states(model, pairs)
-    return functional.linear(hidden_ND[torch.tensor(last, device=hidden_ND.device)].float(), score_1D)[:, 0].view(-1, 2)
+    hidden_ND = pair_hidden_states(model, pairs, last)
+    return functional.linear(hidden_ND.float(), score_1D)[:, 0].view(-1, 2)
 
 
 def scores(model: Transformer, score_1D: Tensor, sequences: Sequence[Sequence[int]]) -> Tensor:
     """Score [B] of each sequence, read at its last token."""
-    hidden_ND = hidden_states(model, sequences)
-    last_B = torch.tensor([len(sequence) for sequence in sequences], device=hidden_ND.device).cumsum(0) - 1
-    return functional.linear(hidden_ND[last_B].float(), score_1D)[:, 0]
+    last = [end - 1 for end in accumulate(len(sequence) for sequence in sequences)]
+    return functional.linear(hidden_states(model, sequences, last).float(), score_1D)[:, 0]
 
 
 def padded(per_token_N: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from athanor.posttrain.config import Grpo
 from athanor.posttrain.flat import completion_hidden_states, log_probabilities, padded
 from athanor.posttrain.judges import Judge, Row, judge_of, judged
 from athanor.posttrain.kl import kl_estimate
-from athanor.posttrain.messages import batch_of, micro_batches
+from athanor.posttrain.messages import balanced_parts, batch_of
 from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
 from athanor.posttrain.ppo import GOLD, Keep, summary
 from athanor.posttrain.prompts import PROMPTS, read_prompts
@@ -200,5 +200,5 @@ def _add_gradients(
             }
         return Share(loss, sum(episodes[i].num_tokens for i in part), measured)
 
-    parts = micro_batches(rows, sizes, config.micro_batch_tokens)
+    parts = balanced_parts(rows, sizes, config.micro_batch_tokens)
     return add_gradients([partial(share_of, part) for part in parts], state.parameters).numbers

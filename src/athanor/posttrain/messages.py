@@ -171,3 +171,24 @@ def micro_batches(rows: Sequence[T], sizes: Sequence[int], most_tokens: int) -> 
         total += size
     if part:
         yield part
+
+
+def balanced_parts(rows: Sequence[T], sizes: Sequence[int], most_tokens: int) -> list[list[T]]:
+    """`rows` in an even number of parts of about equal size, `most_tokens` or less each (one row at least).
+
+    For gradients, which are computed for several parts side by side and added up: parts of unequal size leave threads
+    idle, and one part all but one. The cut depends on the sizes alone, so the sum is the same on any number of threads.
+    The longest rows are dealt out first, each to the emptiest part (Graham 1969).
+    """
+    order = sorted(range(len(rows)), key=lambda place: -sizes[place])
+    num_parts = min(len(rows), 2 * -(-sum(sizes) // (2 * most_tokens)))
+    while True:
+        parts: list[list[int]] = [[] for _ in range(num_parts)]
+        totals = [0] * num_parts
+        for place in order:
+            emptiest = totals.index(min(totals))
+            parts[emptiest].append(place)
+            totals[emptiest] += sizes[place]
+        if num_parts == len(rows) or max(totals) <= most_tokens:
+            return [[rows[place] for place in sorted(part)] for part in parts]
+        num_parts = min(len(rows), num_parts + 2)

@@ -15,7 +15,7 @@ from athanor.posttrain import losses
 from athanor.posttrain.config import Ppo
 from athanor.posttrain.flat import log_probabilities, padded
 from athanor.posttrain.kl import entropy, exact_kl, kl_estimate
-from athanor.posttrain.messages import micro_batches
+from athanor.posttrain.messages import balanced_parts
 from athanor.posttrain.ppo_state import Batch, State
 from athanor.posttrain.rollout import LOGIT_ROWS, completions, states_of, widened, without_last
 from athanor.posttrain.updates import clipped_steps
@@ -113,7 +113,7 @@ def _add_gradients(
             {name: float(number) for name, number in measured.items()},
         )
 
-    parts = micro_batches(rows, sizes, config.micro_batch_tokens)
+    parts = balanced_parts(rows, sizes, config.micro_batch_tokens)
     return add_gradients([partial(share_of, part) for part in parts], parameters).numbers
 
 

@@ -24,7 +24,15 @@ from athanor.posttrain.config import RewardModel
 from athanor.posttrain.config.reward_model import DEFAULT_STRENGTH
 from athanor.posttrain.flat import device_of, pair_scores, scores
 from athanor.posttrain.losses import binary_loss, bradley_terry_loss, label_loss, tie_loss
-from athanor.posttrain.messages import Pair, batch_of, micro_batches, read_pairs, read_rows, split_completion
+from athanor.posttrain.messages import (
+    Pair,
+    balanced_parts,
+    batch_of,
+    micro_batches,
+    read_pairs,
+    read_rows,
+    split_completion,
+)
 from athanor.posttrain.model_folder import load_policy, save_reward_model
 from athanor.posttrain.reward_measures import page, pair_measures, single_measures
 from athanor.posttrain.splits import prompt_key
@@ -203,7 +211,7 @@ def reward_parts(
         num_tokens = sum(pairs[i].num_tokens for i in part)
         return Share(loss * (len(part) / len(pairs)), num_tokens, {"training_accuracy": right})
 
-    for part in micro_batches(range(len(pairs)), [pair.num_tokens for pair in pairs], config.micro_batch_tokens):
+    for part in balanced_parts(range(len(pairs)), [pair.num_tokens for pair in pairs], config.micro_batch_tokens):
         yield partial(share_of, part)
 
 

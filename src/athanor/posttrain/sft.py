@@ -21,7 +21,14 @@ from athanor.evaluation.answers import answer, documented_answer, question, spre
 from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Sft
 from athanor.posttrain.flat import hidden_states
-from athanor.posttrain.messages import Conversation, LeftOut, batch_of, micro_batches, read_conversations
+from athanor.posttrain.messages import (
+    Conversation,
+    LeftOut,
+    balanced_parts,
+    batch_of,
+    micro_batches,
+    read_conversations,
+)
 from athanor.posttrain.model_folder import load_policy, save_policy
 from athanor.posttrain.show_mask import shown
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -111,7 +118,7 @@ def sft_parts(model: Transformer, rows: Sequence[Conversation], micro_batch_toke
     def share_of(part: Sequence[Conversation]) -> Share:
         return Share(_summed_loss(model, part) / total, sum(len(row.tokens) for row in part))
 
-    for part in micro_batches(rows, [len(row.tokens) for row in rows], micro_batch_tokens):
+    for part in balanced_parts(rows, [len(row.tokens) for row in rows], micro_batch_tokens):
         if any(row.num_completion_tokens for row in part):
             yield partial(share_of, part)
 
@@ -129,17 +136,16 @@ def summed_losses(model: Transformer, rows: Sequence[Conversation], micro_batch_
     """The loss of each row, added up over its completion tokens, in nats."""
     found: list[float] = []
     for part in micro_batches(rows, [len(row.tokens) for row in rows], micro_batch_tokens):
-        hidden_ND, places, targets, counts = _predictions(model, part)
-        per_token_N = token_log_probabilities(hidden_ND[places], model.head_weight, targets)
+        hidden_ND, targets, counts = _predictions(model, part)
+        per_token_N = token_log_probabilities(hidden_ND, model.head_weight, targets)
         of_rows = torch.split(per_token_N, counts)
         found += [-float(nats.double().sum()) for nats in of_rows]
     return found
 
 
-def _predictions(model: Transformer, rows: Sequence[Conversation]) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-    """Hidden states of the rows, which of them predict completion tokens, those tokens, and how many each row has."""
+def _predictions(model: Transformer, rows: Sequence[Conversation]) -> tuple[Tensor, Tensor, list[int]]:
+    """Hidden states that predict the completion tokens of the rows, those tokens, and how many each row has."""
     lengths_are([len(row.tokens) for row in rows])
-    hidden_ND = hidden_states(model, [row.tokens for row in rows])
     places, targets, counts, start = [], [], [], 0
     for row in rows:
         learned = [i for i in range(1, len(row.tokens)) if row.loss_mask[i]]
@@ -147,15 +153,15 @@ def _predictions(model: Transformer, rows: Sequence[Conversation]) -> tuple[Tens
         targets += [row.tokens[i] for i in learned]
         counts.append(len(learned))
         start += len(row.tokens)
-    device = hidden_ND.device
-    return hidden_ND, torch.tensor(places, device=device), torch.tensor(targets, device=device), counts
+    hidden_ND = hidden_states(model, [row.tokens for row in rows], places)
+    return hidden_ND, torch.tensor(targets, device=hidden_ND.device), counts
 
 
 def _summed_loss(model: Transformer, rows: Sequence[Conversation]) -> Tensor:
     """Negative log-probability of the completion tokens of `rows`, added up."""
-    hidden_ND, places, targets, _ = _predictions(model, rows)
+    hidden_ND, targets, _ = _predictions(model, rows)
     weights = torch.ones(len(targets), device=hidden_ND.device)
-    return cross_entropy(hidden_ND[places], model.head_weight, targets, weights)
+    return cross_entropy(hidden_ND, model.head_weight, targets, weights)
 
 
 def _told(left_out: LeftOut) -> str:
