@@ -24,7 +24,7 @@ from athanor.tokenizer.tokenizer import Tokenizer
 
 # B episodes, T completion tokens padded on the right, N completion tokens end to end, D model width
 
-LOGIT_ROWS = 1024  # distributions over the vocabulary that exist at once
+LOGIT_ROWS = 256  # distributions over the vocabulary that exist at once: few enough to stay in the cache
 
 
 @dataclass(frozen=True)
@@ -178,16 +178,19 @@ def token_numbers(
         states_ND = states_of(policy, part, value_after_last)
         hidden_ND = without_last(states_ND, part) if value_after_last else states_ND
         reference_ND = states_of(reference, part)
-        own_N = log_probabilities(policy, hidden_ND, answers)
-        values_N = critic(part, states_ND, value_after_last) if critic else torch.zeros_like(own_N)
+        targets_N = torch.tensor([token for answer in answers for token in answer], device=hidden_ND.device)
+        own: list[Tensor] = []
         kl: list[Tensor] = []
-        for rows_ND, reference_rows_ND in zip(
-            torch.split(hidden_ND, LOGIT_ROWS), torch.split(reference_ND, LOGIT_ROWS), strict=True
+        for rows_ND, reference_rows_ND, rows_N in zip(
+            *(torch.split(whole, LOGIT_ROWS) for whole in (hidden_ND, reference_ND, targets_N)), strict=True
         ):
-            logits_NV = policy.logits(rows_ND)
+            logits_NV = policy.logits(rows_ND)  # once for all that is read from a distribution
+            own.append(logits_NV.gather(1, rows_N[:, None])[:, 0] - logits_NV.logsumexp(-1))
             total_entropy += float(entropy(logits_NV).sum())
             if whole_distributions:
                 kl.append(exact_kl(logits_NV, reference.logits(reference_rows_ND)))
+        own_N = torch.cat(own)
+        values_N = critic(part, states_ND, value_after_last) if critic else torch.zeros_like(own_N)
         kl_N = torch.cat(kl) if kl else torch.zeros_like(own_N)
         found.append((own_N, log_probabilities(reference, reference_ND, answers), values_N, kl_N))
     own_N, reference_N, values_N, kl_N = (torch.cat(column) for column in zip(*found, strict=True))
