@@ -94,6 +94,7 @@ def run_ppo(task: Task, rounds: Rounds, out: Path) -> None:
         max_new_tokens=task.options["new_tokens"],
         value_network=task.options.get("value_network", "own"),
         max_policy_kl=None,
+        old_log_probabilities="sampler",  # as TRL
         lr_peak=LR,
         value_lr_peak=LR,
         precision=task.precision,
@@ -123,6 +124,7 @@ def run_grpo(task: Task, rounds: Rounds, out: Path) -> None:
         max_new_tokens=task.options["new_tokens"],
         kl_coefficient=task.options["kl_coefficient"],
         max_policy_kl=None,
+        old_log_probabilities="sampler",  # as TRL
         lr_peak=LR,
         precision=task.precision,
         threads=task.threads,

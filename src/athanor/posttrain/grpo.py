@@ -115,7 +115,8 @@ def one_update(
     rewards_B = scores_B - config.missing_end_penalty * (~ended_B).float()
     rewards_PG = rewards_B.view(-1, config.group_size)
     advantages_B = group_advantages(rewards_PG, config.baseline, config.scale_advantages).flatten()
-    numbers = token_numbers(policy, reference, None, episodes, config.micro_batch_tokens)
+    from_sampler = config.old_log_probabilities == "sampler"
+    numbers = token_numbers(policy, reference, None, episodes, config.micro_batch_tokens, from_sampler=from_sampler)
     learned = learn(config, state, policy, episodes, numbers, advantages_B.to(numbers.mask_BT.device), update)
     kl_BT = kl_estimate(numbers.log_probabilities_BT, numbers.reference_BT, "k1")  # 0 in padding
     return {
@@ -126,7 +127,7 @@ def one_update(
         "entropy": numbers.entropy,
         "length": fmean(len(episode.completion) for episode in episodes),
         "ends": float(ended_B.float().mean()),
-        "sampler_gap": numbers.sampler_gap,
+        **({} if numbers.sampler_gap is None else {"sampler_gap": numbers.sampler_gap}),
         **gold_numbers,
         **learned,
         "sampling_tokens_per_second": round(sum(len(e.completion) for e in episodes) / (sampled - started), 1),

@@ -180,5 +180,6 @@ def summary(rows: Sequence[Mapping[str, Any]], num_updates: int) -> dict[str, An
     measured = {name: [row[name] for row in recent if row.get(name) is not None] for name in names}
     last = {name: fmean(values) for name, values in measured.items() if values}
     first = {name: rows[0][name] for name in ("score", "gold_score", "reward", "length", "ends") if name in rows[0]}
-    gap = max(row["sampler_gap"] for row in rows)
-    return {**last, "first_update": first, "length_drift": last["length"] / first["length"], "sampler_gap": gap}
+    gaps = [row["sampler_gap"] for row in rows if "sampler_gap" in row]
+    compared = {"sampler_gap": max(gaps)} if gaps else {}
+    return {**last, "first_update": first, "length_drift": last["length"] / first["length"], **compared}

@@ -49,6 +49,7 @@ def learnable(
         width=row_width(config, episodes),
         value_after_last=points.value_after_last,
         whole_distributions=config.kl_estimator == "full",
+        from_sampler=config.old_log_probabilities == "sampler",
     )
     mask_BT = numbers.mask_BT
     ended_B = torch.tensor([episode.ended for episode in episodes])
@@ -75,7 +76,7 @@ def learnable(
         "length": fmean(len(episode.completion) for episode in episodes),
         "ends": float(ended_B.float().mean()),
         "explained_variance": float(explained_variance(numbers.values_BT, returns_BT, mask_BT)),
-        "sampler_gap": numbers.sampler_gap,
+        **({} if numbers.sampler_gap is None else {"sampler_gap": numbers.sampler_gap}),
     }
 
 

@@ -57,8 +57,8 @@ class TokenNumbers:
     """KL of the whole distributions, where it was asked for."""
     entropy: float
     """Mean over the tokens, nats."""
-    sampler_gap: float
-    """Largest difference between the sampler's and the trainer's log-probability of a token."""
+    sampler_gap: float | None
+    """Largest difference between the sampler's and the trainer's log-probability of a token; None: not compared."""
 
 
 class Critic(nn.Module):
@@ -72,11 +72,12 @@ class Critic(nn.Module):
         self.head = nn.Linear(width, 1, bias=False, device=device)
         nn.init.zeros_(self.head.weight)  # a value of 0 everywhere is the mean of normalised scores
 
-    def forward(self, episodes: Sequence[Episode], policy_hidden_ND: Tensor, after_last: bool = False) -> Tensor:
+    def forward(self, episodes: Sequence[Episode], policy_hidden_ND: Tensor | None, after_last: bool = False) -> Tensor:
         """Values [N] at the states of `states_of`, from the policy's or from those of a trunk of its own."""
         hidden_ND = policy_hidden_ND
         if self.trunk is not None:
             hidden_ND = states_of(self.trunk, episodes, after_last)
+        assert hidden_ND is not None, "a head on the policy's trunk needs its states"
         values_N: Tensor = self.head(hidden_ND.float())[:, 0]
         return values_N
 
@@ -166,11 +167,16 @@ def token_numbers(
     width: int | None = None,
     value_after_last: bool = False,
     whole_distributions: bool = False,
+    from_sampler: bool = False,
 ) -> TokenNumbers:
     """The numbers of every completion token, from the trainer's own forward passes; without a critic values are 0.
 
     `width` is the number of columns (None: the longest answer's tokens); `whole_distributions` asks for the exact KL.
+    `from_sampler` takes the policy's log-probabilities from the episodes, which saves its pass where nothing else needs
+    it; the entropy is then estimated from them.
     """
+    if from_sampler and not whole_distributions:
+        return _with_sampled(policy, reference, critic, episodes, most_tokens, width, value_after_last)
     found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     total_entropy = 0.0
     for part in micro_batches(episodes, [e.num_tokens for e in episodes], most_tokens):
@@ -194,19 +200,77 @@ def token_numbers(
         kl_N = torch.cat(kl) if kl else torch.zeros_like(own_N)
         found.append((own_N, log_probabilities(reference, reference_ND, answers), values_N, kl_N))
     own_N, reference_N, values_N, kl_N = (torch.cat(column) for column in zip(*found, strict=True))
+    sampled_N = torch.tensor([p for e in episodes for p in e.sampled_log_probabilities], device=own_N.device)
+    return _in_rows(
+        episodes,
+        own_N,
+        reference_N,
+        values_N,
+        kl_N if whole_distributions else None,
+        width=width,
+        value_after_last=value_after_last and critic is not None,
+        entropy=total_entropy / len(own_N),
+        sampler_gap=float((own_N - sampled_N).abs().max()),
+    )
+
+
+def _with_sampled(
+    policy: Transformer,
+    reference: Transformer,
+    critic: Critic | None,
+    episodes: Sequence[Episode],
+    most_tokens: int,
+    width: int | None,
+    value_after_last: bool,
+) -> TokenNumbers:
+    """The numbers with the sampler's log-probabilities as the policy's."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for part in micro_batches(episodes, [e.num_tokens for e in episodes], most_tokens):
+        reference_N = log_probabilities(reference, states_of(reference, part), completions(part))
+        values_N = torch.zeros_like(reference_N)
+        if critic is not None:
+            states_ND = states_of(policy, part, value_after_last) if critic.trunk is None else None
+            values_N = critic(part, states_ND, value_after_last)
+        found.append((reference_N, values_N))
+    reference_N, values_N = (torch.cat(column) for column in zip(*found, strict=True))
+    own_N = torch.tensor([p for e in episodes for p in e.sampled_log_probabilities], device=reference_N.device)
+    return _in_rows(
+        episodes,
+        own_N,
+        reference_N,
+        values_N,
+        None,
+        width=width,
+        value_after_last=value_after_last and critic is not None,
+        entropy=-float(own_N.mean()),
+        sampler_gap=None,
+    )
+
+
+def _in_rows(
+    episodes: Sequence[Episode],
+    own_N: Tensor,
+    reference_N: Tensor,
+    values_N: Tensor,
+    kl_N: Tensor | None,
+    *,
+    width: int | None,
+    value_after_last: bool,
+    entropy: float,
+    sampler_gap: float | None,
+) -> TokenNumbers:
+    """Numbers per completion token, end to end, as rows of episodes."""
     lengths = [len(episode.completion) for episode in episodes]
     columns = max(lengths) if width is None else width
     own_BT, mask_BT = padded(own_N, lengths)
-    with_last = [length + 1 for length in lengths] if value_after_last and critic else lengths
-    values_BT, value_mask_BT = padded(values_N, with_last)
-    sampled_N = torch.tensor([p for e in episodes for p in e.sampled_log_probabilities], device=own_N.device)
+    values_BT, value_mask_BT = padded(values_N, [length + 1 for length in lengths] if value_after_last else lengths)
     return TokenNumbers(
         log_probabilities_BT=widened(own_BT, columns),
         reference_BT=widened(padded(reference_N, lengths)[0], columns),
         values_BT=widened(values_BT, columns),
         mask_BT=widened(mask_BT, columns),
         value_mask_BT=widened(value_mask_BT, columns),
-        exact_kl_BT=widened(padded(kl_N, lengths)[0], columns) if whole_distributions else None,
-        entropy=total_entropy / len(own_N),
-        sampler_gap=float((own_N - sampled_N).abs().max()),
+        exact_kl_BT=None if kl_N is None else widened(padded(kl_N, lengths)[0], columns),
+        entropy=entropy,
+        sampler_gap=sampler_gap,
     )

@@ -56,6 +56,9 @@ class Grpo:
     """Taken from the score of an answer that did not end by itself, in units of the reward model."""
     max_policy_kl: float | None = None
     """Ends an update's passes early when the mean KL per token to the policy that sampled exceeds it."""
+    old_log_probabilities: Literal["trainer", "sampler"] = field(default="trainer", metadata={"added": "trainer"})
+    """Where ratios start from: the trainer's own forward pass, or the sampler's log-probabilities, which differ by
+    rounding and save that pass (as in TRL)."""
     clip_norm: float | None = 1.0
     """Largest allowed norm of the gradient; none: any."""
     precision: Precision = "float32"

@@ -110,6 +110,9 @@ class Ppo:
     """What judges the answers."""
     num_samples: int = field(default=2, metadata={"added": 2})
     """Answers of every update kept in samples.jsonl, with their scores."""
+    old_log_probabilities: Literal["trainer", "sampler"] = field(default="trainer", metadata={"added": "trainer"})
+    """Where ratios start from: the trainer's own forward pass, or the sampler's log-probabilities, which differ by
+    rounding and save that pass (as in TRL)."""
     clip_norm: float | None = 1.0
     """Largest allowed norm of the gradient; none: any."""
     precision: Precision = "float32"
