@@ -8,7 +8,8 @@ import torch
 from athanor.model.config import ModelConfig
 from athanor.model.transformer import Transformer
 from athanor.train.config import AdamW, Muon
-from athanor.train.optim import Optimizer, clip_gradients, orthogonalize, role_of, row_parts
+from athanor.train.optim import Optimizer, clip_gradients, orthogonalize, role_of
+from athanor.train.spread import row_parts
 
 CONFIG = ModelConfig(
     vocab_size=30, context_length=16, num_layers=2, d_model=16, d_ff=24, num_heads=2, num_kv_heads=1, head_width=8

@@ -31,13 +31,31 @@ class Progress(Protocol):
         """Show a short remark beside the progress, such as the current loss."""
 
 
+_silent = False  # in a process beside the one that speaks
+
+
+@contextlib.contextmanager
+def silent(wanted: bool = True) -> Iterator[None]:
+    """Nothing is printed while the block runs, where `wanted`: for processes beside the one that speaks."""
+    global _silent
+    before, _silent = _silent, _silent or wanted
+    try:
+        yield
+    finally:
+        _silent = before
+
+
 def say(message: str) -> None:
     """Print one message for the person who runs the program."""
+    if _silent:
+        return
     _console().print(message, markup=False, highlight=False)
 
 
 def warn(message: str) -> None:
     """Print a message that asks for attention."""
+    if _silent:
+        return
     _console().print(f"warning: {message}", style="yellow", markup=False, highlight=False)
 
 
@@ -47,6 +65,9 @@ def progress(label: str, total: float | None, unit: str = "", done: float = 0) -
 
     `done`: units that an earlier attempt has finished; they do not count as speed.
     """
+    if _silent:
+        yield _NoProgress()
+        return
     if not sys.stderr.isatty():
         shown = _PlainProgress(label, total, unit, done)
         try:
@@ -75,6 +96,14 @@ def short_time(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class _NoProgress:
+    def advance(self, n: float = 1) -> None: ...
+
+    def update(self, done: float) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 class _PlainProgress:

@@ -23,6 +23,8 @@ class LanguageModel(nn.Module):
     embedding: Embedding
     head: Linear | None
     """The output layer; None where the embedding serves as one."""
+    vocabulary: Any = None
+    """Which words the output layer here is for, where processes share it (`athanor.train.vocabulary_parallel`)."""
 
     @property
     def matrix_rate(self) -> float:
@@ -31,7 +33,9 @@ class LanguageModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Unnormalised log-probabilities [..., V] of the next token, in float32."""
-        return F.linear(hidden, self.head_weight.to(hidden.dtype)).float()
+        logits = F.linear(hidden, self.head_weight.to(hidden.dtype)).float()
+        whole: Tensor = logits if self.vocabulary is None else self.vocabulary.gathered(logits)
+        return whole
 
     @property
     def head_weight(self) -> nn.Parameter:

@@ -17,7 +17,6 @@ Left out: shared experts, capacity, noise, routers that choose tokens: none has 
 
 # B rows, T positions, N = B * T tokens, D model width, E experts, S chosen per token, M = N * S, F width inside
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -28,19 +27,18 @@ from athanor.model.config import Experts, ModelConfig
 from athanor.model.layers import Linear
 
 
-@dataclass
-class Routing:
+class Routing:  # no dataclass: FSDP2 hands copies of those to the layers, and what they note there is lost
     """What the routers of one forward pass chose; empty until the model has run with it."""
 
-    experts: Experts
-    num_layers: int
-    """Layers of the whole model, over which losses are averaged; a pipeline's stage sees only its own."""
-    balance: list[Tensor] = field(default_factory=list)
-    """Per layer the balance loss: a scalar with its graph."""
-    z: list[Tensor] = field(default_factory=list)
-    """Per layer the z-loss, likewise."""
-    chosen_E: list[Tensor] = field(default_factory=list)
-    """Per layer how many tokens every expert computed."""
+    def __init__(self, experts: Experts, num_layers: int) -> None:
+        """`num_layers`: of the whole model, over which losses are averaged; a pipeline's stage sees only its own."""
+        self.experts, self.num_layers = experts, num_layers
+        self.balance: list[Tensor] = []
+        """Per layer the balance loss: a scalar with its graph."""
+        self.z: list[Tensor] = []
+        """Per layer the z-loss, likewise."""
+        self.chosen_E: list[Tensor] = []
+        """Per layer how many tokens every expert computed."""
 
     @classmethod
     def of(cls, config: object) -> "Routing | None":

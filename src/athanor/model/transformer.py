@@ -120,10 +120,13 @@ class Transformer(LanguageModel):
         along T, only theirs come back [B, N, D]: behind the last attention nothing else is computed.
         """
         cos_BTK, sin_BTK = rotary_angles(layout.positions_BT, self.config, self.compute_dtype)
-        x_BTD = self.embedding(tokens_BT).to(self.compute_dtype)
+        # a stage of a pipeline begins with hidden states where it has no embedding, and ends with them
+        x_BTD = tokens_BT if self.embedding is None else self.embedding(tokens_BT).to(self.compute_dtype)
         for block in self.blocks:
-            read_here_N = read_N if block is self.blocks[-1] else None
+            read_here_N = read_N if read_N is not None and block is self.blocks[-1] else None
             x_BTD = block(x_BTD, cos_BTK, sin_BTK, layout, routing, tokens_BT, read_here_N)
+        if self.final_norm is None:
+            return x_BTD
         x_BTD = cast(Tensor, self.final_norm(x_BTD))
         return x_BTD if self.config.mup is None else x_BTD * width_ratio(self.config)
 

@@ -204,7 +204,7 @@ STAGES: tuple[Stage, ...] = (
                 inputs=("tokens", "tokenizer"),
                 optional_inputs=("init_from", "replay", "*"),
                 headline=("parameters", "bits_per_byte", "perplexity", "loss_spikes", "skipped_steps"),
-                version=3,  # in the decay phase high-quality rows take turns with the others
+                version=3,  # in the decay phase high-quality rows take turns with the others; float32 in Muon as well
             ),
         ),
     ),

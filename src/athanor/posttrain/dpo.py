@@ -26,9 +26,11 @@ from athanor.posttrain.reward_model import refuse_leakage
 from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
 from athanor.train.noise import seeded
+from athanor.train.together import shared_by_processes
 from athanor.train.trainer import fit
 
 
+@shared_by_processes
 def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Train on `proxy.jsonl`; accuracy of the implicit reward on `held_out.jsonl`."""
     model, tokenizer = load_policy(inputs["model"], config.precision, config.threads)

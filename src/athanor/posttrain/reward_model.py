@@ -40,6 +40,7 @@ from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
 from athanor.train.noise import seeded
+from athanor.train.together import shared_by_processes
 from athanor.train.trainer import fit
 
 
@@ -88,6 +89,7 @@ class Scorer(nn.Module):
         return pair_scores(self.trunk, self.score.weight, pairs)
 
 
+@shared_by_processes
 def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Train a scorer on the config's split, measure it on the held-out pairs."""
     trunk, tokenizer = load_policy(inputs["model"], config.precision, config.threads)

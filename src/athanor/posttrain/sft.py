@@ -36,9 +36,11 @@ from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
 from athanor.train.loss import cross_entropy, token_log_probabilities
 from athanor.train.noise import add_embedding_noise, lengths_are, seeded
+from athanor.train.together import shared_by_processes
 from athanor.train.trainer import Fitted, fit
 
 
+@shared_by_processes
 def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Fine-tune the model of `inputs["model"]` on `sft.jsonl`; held-out numbers come from `test.jsonl`."""
     model, tokenizer = load_policy(inputs["model"], config.precision, config.threads, config.chat_template)

@@ -8,6 +8,7 @@ the first keeps p micro-batches alive, so its activations are those of all layer
 Left out: fragmentation, buffers of the network (both in HEADROOM), expert and context parallelism, offloading.
 """
 
+import math
 from dataclasses import dataclass
 
 from athanor.core.config import ConfigError
@@ -43,6 +44,21 @@ class Layout:
     gradients_gb: float
     optimizer_gb: float
     activations_gb: float
+
+    def parallel(self, d_model: int) -> dict[str, int]:
+        """The same as the settings of `fit.parallel` for a model of this width, those that are not the default.
+
+        Every weight is sharded over as much of the data-parallel group as divides the width (FSDP2), which takes no
+        more memory than was counted.
+        """
+        data_shard = math.gcd(self.data, d_model)
+        found = {
+            "data_replicate": self.data // data_shard,
+            "data_shard": data_shard,
+            "tensor": self.tensor,
+            "pipeline": self.pipeline,
+        }
+        return {name: ways for name, ways in found.items() if ways > 1}
 
     @property
     def total_gb(self) -> float:

@@ -93,6 +93,7 @@ def sections(plan: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]
             f"On {hardware['gpus']:,} x {hardware['name']}",
             [
                 ("layout", f"{split}{''.join(more)}{f'; {idle:,} idle' if idle else ''}"),
+                ("in the recipe", _recipe_lines(training["batch_size"], layout)),
                 (
                     "memory of each",
                     f"{layout['total_gb']:.1f} of {layout['memory_gb']:g} GB: weights {layout['weights_gb']:.1f}, "
@@ -149,6 +150,13 @@ def sections(plan: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]
     ]
     found.append(("If an assumption is wrong", rows))
     return found
+
+
+def _recipe_lines(batch_size: int, layout: Mapping[str, Any]) -> str:
+    """The settings of `train.pretrain` that make this layout."""
+    ways = ", ".join(f"{name}: {value}" for name, value in layout["parallel"].items())
+    fit = [f"parallel: {{{ways}}}"] * bool(ways) + ["recompute: true"] * layout["recompute"]
+    return f"batch_size: {batch_size}, micro_batch_size: 1" + (f", fit: {{{', '.join(fit)}}}" if fit else "")
 
 
 def svg_of(plan: Mapping[str, Any]) -> str:

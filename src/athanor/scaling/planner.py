@@ -130,7 +130,8 @@ def planned(plan: Plan) -> dict[str, Any]:
             "steps": math.ceil(chosen.tokens / (batch_size * plan.context_length)),
             "source": STEP_LAW,
         },
-        "layout": dataclasses.asdict(layout) | {"total_gb": layout.total_gb, "memory_gb": accelerator.memory_gb},
+        "layout": dataclasses.asdict(layout)
+        | {"total_gb": layout.total_gb, "memory_gb": accelerator.memory_gb, "parallel": layout.parallel(model.d_model)},
         "hardware": {"name": plan.hardware, "gpus": budget.gpus, **dataclasses.asdict(accelerator)},
         "time": {
             "gpu_hours": gpu_hours,

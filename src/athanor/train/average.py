@@ -15,9 +15,10 @@ PREFIX = "average/"
 class Average:
     """The averaged weights of a model, in float32, by the names of its parameters."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
+        """`parameters`: those that are trained, or this process's shares of them."""
         self.decay = decay
-        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._parameters = dict(parameters)
         self._averages = {name: p.detach().float().clone() for name, p in self._parameters.items()}
 
     @torch.no_grad()

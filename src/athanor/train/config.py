@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from athanor.model.config import LstmShape, Shape
+from athanor.train.parallel_config import Parallel
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Fit:
     """Time between two checkpoints; what a kill can cost."""
     threads: int | None = field(default=None, metadata={"runtime": True})
     """Processor threads; none: one per physical core."""
+    parallel: Parallel = field(default_factory=Parallel, metadata={"runtime": True})
+    """How the processes of torchrun split model and batches."""
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:

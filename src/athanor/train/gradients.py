@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from threading import Barrier
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,21 @@ Part = Callable[[], Share]
 
 
 @dataclass(frozen=True)
+class Pass:
+    """A micro-batch as the model's passage and what is made of its hidden states: a part that a pipeline can cut."""
+
+    model: Callable[[Tensor, Any], Tensor]
+    """From tokens and layout to hidden states."""
+    tokens_BT: Tensor
+    layout: Any
+    score: Callable[[Tensor], Share]
+    """From the hidden states [B, T, D] to the micro-batch's share."""
+
+    def __call__(self) -> Share:
+        return self.score(self.model(self.tokens_BT, self.layout))
+
+
+@dataclass(frozen=True)
 class Added:
     """What the shares of a batch add up to, beside the gradients."""
 
@@ -42,14 +58,21 @@ class Added:
     num_tokens: int
 
 
-def add_gradients(parts: Iterable[Part], parameters: Sequence[nn.Parameter], loss_scale: float = 1.0) -> Added:
+def add_gradients(
+    parts: Iterable[Part],
+    parameters: Sequence[nn.Parameter],
+    loss_scale: float = 1.0,
+    *,
+    side_by_side: bool = True,
+) -> Added:
     """Add the gradients of every part's loss to `.grad` of the parameters; returns the sums of the rest.
 
     The backward pass is that of `loss_scale` times the loss; the gradients are divided by it in the end.
+    `side_by_side`: parts may be computed at the same time; no where they talk to other processes.
     """
     sums: dict[str, float] = {"loss": 0.0}
     num_tokens = 0
-    on_processor = parameters[0].device.type == "cpu"
+    on_processor = side_by_side and parameters[0].device.type == "cpu"
     width = torch.get_num_threads() if on_processor else 1
     waiting = iter(parts)
     while group := list(islice(waiting, width)):

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from athanor.train.compiled import Compiled
+from athanor.train.vocabulary_parallel import SplitCrossEntropy, SplitLogProbabilities, VocabularyShare
 
 SMALLEST_EXACT = 1e-30  # probability below which its logarithm is taken the long way, without underflow
 CHUNK_BYTES = 8 << 20  # of float32 logits at a time: they stay in the processor's cache
@@ -36,17 +37,19 @@ def cross_entropy(
     weights_N: Tensor | None = None,
     *,
     compiled: bool = False,
+    vocabulary: VocabularyShare | None = None,
 ) -> Tensor:
     """The sum over positions of weight times negative log-probability of the target, in nats.
 
-    Without weights every position weighs 1/N: the mean. `compiled` compiles what happens to the logits.
-    Raises ValueError where nothing has weight, because a loss of nothing would look like success.
+    Without weights every position weighs 1/N: the mean. `compiled` compiles what happens to the logits; `vocabulary`
+    says for which words `head_VD` has the rows, where processes share it. Raises ValueError where nothing has weight,
+    because a loss of nothing would look like success.
     """
     if len(targets_N) == 0 or (weights_N is not None and not bool(weights_N.any())):
         raise ValueError("no position has a weight in the loss: every label of this batch is masked")
     if weights_N is None:
         weights_N = torch.full(targets_N.shape, 1 / len(targets_N), device=hidden_ND.device)
-    return cross_entropy_and_z(hidden_ND, head_VD, targets_N, weights_N, compiled=compiled)[0]
+    return cross_entropy_and_z(hidden_ND, head_VD, targets_N, weights_N, compiled=compiled, vocabulary=vocabulary)[0]
 
 
 def cross_entropy_and_z(
@@ -57,20 +60,30 @@ def cross_entropy_and_z(
     z_loss: float = 0.0,
     *,
     compiled: bool = False,
+    vocabulary: VocabularyShare | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`cross_entropy` plus `z_loss` times the sum of weight times squared log-normaliser, and that sum alone.
 
     The gradient is that of the first; the second, without `z_loss` in it, is for the log, and zero where `z_loss` is.
     Positions that all weigh nothing are no error here: they may be one of several parts of a batch.
     """
-    arguments = (hidden_ND, head_VD, targets_N, weights_N, z_loss, compiled)
-    found = _CrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
+    given = (hidden_ND, head_VD, targets_N, weights_N, z_loss)
+    if vocabulary is None:
+        found = _CrossEntropy.apply(*given, compiled)  # type: ignore[no-untyped-call]
+    else:
+        chunks = list(_chunks(hidden_ND, len(head_VD)))
+        found = SplitCrossEntropy.apply(*given, vocabulary, chunks)  # type: ignore[no-untyped-call]
     total, z = cast(tuple[Tensor, Tensor], found)
     return total, z
 
 
-def token_log_probabilities(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
+def token_log_probabilities(
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, vocabulary: VocabularyShare | None = None
+) -> Tensor:
     """The log-probability [N] of each target, in nats, float32."""
+    if vocabulary is not None:
+        chunks = list(_chunks(hidden_ND, len(head_VD)))
+        return cast(Tensor, SplitLogProbabilities.apply(hidden_ND, head_VD, targets_N, vocabulary, chunks))  # type: ignore[no-untyped-call]
     result: Tensor = _TokenLogProbabilities.apply(hidden_ND, head_VD, targets_N)  # type: ignore[no-untyped-call]
     return result
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from athanor.train.config import AdamW, Muon
+from athanor.train.spread import Spread
+from athanor.train.whole_matrices import Matrices, WholeMatrices
 
 Role = Literal["embedding", "head", "router", "gain", "matrix"]
 
@@ -24,11 +26,22 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # Newton-Schulz polynomial: Jordan et al. 2
 class Optimizer:
     """Steps over the named parameters of a model; gradients are read from `.grad`."""
 
-    def __init__(self, model: nn.Module, adamw: AdamW, muon: Muon | None, dtype: torch.dtype = torch.float32) -> None:
-        """`dtype`: type of the products inside Muon; bfloat16 is enough where the machine has it."""
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    def __init__(
+        self,
+        model: nn.Module,
+        adamw: AdamW,
+        muon: Muon | None,
+        dtype: torch.dtype = torch.float32,
+        spread: Spread | None = None,
+    ) -> None:
+        """`dtype`: type of the products inside Muon; bfloat16 is enough where the machine has it.
+
+        `spread`: how the parameters lie on the processes; each moves its share. Without it they are here whole.
+        """
+        spread = spread or Spread.whole(model)
+        self.parameters = {name: spread.local[name] for name in spread.trained}
         by_muon = {name: p for name, p in self.parameters.items() if muon is not None and role_of(name, p) == "matrix"}
-        self._muon = None if muon is None else _MuonSteps(by_muon, row_parts(model), muon, dtype)
+        self._muon = None if muon is None else _MuonSteps(by_muon, WholeMatrices(spread), muon, dtype)
         groups = []
         for role, lr_peak, weight_decay in _adamw_groups(adamw, getattr(model, "matrix_rate", 1.0)):
             members = [p for n, p in self.parameters.items() if n not in by_muon and role_of(n, p) == role]
@@ -85,19 +98,15 @@ def role_of(name: str, parameter: Tensor) -> Role:
     return "gain" if parameter.ndim < 2 else "matrix"
 
 
-def row_parts(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """How the rows of stacked matrices split into maps, by parameter name."""
-    return {
-        f"{name}.weight": module.parts
-        for name, module in model.named_modules()
-        if isinstance(getattr(module, "parts", None), tuple)
-    }
+def clip_gradients(
+    parameters: Iterable[nn.Parameter], clip_norm: float | None, known_norm: float | None = None
+) -> float:
+    """The norm of all gradients together, which are scaled down where it exceeds `clip_norm`.
 
-
-def clip_gradients(parameters: Iterable[nn.Parameter], clip_norm: float | None) -> float:
-    """The norm of all gradients together, which are scaled down where it exceeds `clip_norm`."""
+    `known_norm`: the norm of the whole model's gradients, where `parameters` are shares of it.
+    """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = torch.nn.utils.get_total_norm(gradients) if known_norm is None else known_norm
     if clip_norm is not None and norm > clip_norm:
         torch._foreach_mul_(gradients, clip_norm / (norm + 1e-6))
     return float(norm)
@@ -124,21 +133,21 @@ class _MuonSteps:
     def __init__(
         self,
         parameters: Mapping[str, nn.Parameter],
-        parts: Mapping[str, tuple[int, ...]],
+        whole: WholeMatrices,
         config: Muon,
         dtype: torch.dtype,
     ) -> None:
         self.config, self.dtype = config, dtype
         self.parameters = dict(parameters)
         self.momenta = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
-        self._parts = {name: parts.get(name, (p.shape[-2],)) for name, p in self.parameters.items()}
+        self._whole = whole
         self._stepped = False
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         self._stepped = True
         config = self.config
-        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}  # shape -> (part of weight, direction)
+        by_shape: dict[Matrices, list[tuple[Tensor, Tensor]]] = {}  # shape -> (share of weight, of direction)
         moved = [(name, p, p.grad) for name, p in self.parameters.items() if p.grad is not None]
         if not moved:
             return
@@ -148,15 +157,17 @@ class _MuonSteps:
         if config.weight_decay:
             torch._foreach_mul_([p for _, p, _ in moved], 1 - rate * config.lr_peak * config.weight_decay)
         for (name, parameter, _), direction in zip(moved, directions, strict=True):
-            sizes = list(self._parts[name])
-            for weight_part, direction_part in zip(
-                torch.split(parameter, sizes, dim=-2), torch.split(direction, sizes, dim=-2), strict=True
+            shapes = self._whole.maps(name)
+            sizes = [each.share[-2] for each in shapes]
+            for shape, weight_part, direction_part in zip(
+                shapes, torch.split(parameter, sizes, dim=-2), torch.split(direction, sizes, dim=-2), strict=True
             ):
-                by_shape.setdefault(weight_part.shape, []).append((weight_part, direction_part))
+                by_shape.setdefault(shape, []).append((weight_part, direction_part))
         for shape, pairs in by_shape.items():
-            scale = max(1.0, shape[-2] / shape[-1]) ** 0.5
+            scale = max(1.0, shape.whole[-2] / shape.whole[-1]) ** 0.5
             stacked = torch.stack([direction for _, direction in pairs]).to(self.dtype)
-            updates = orthogonalize(stacked, config.newton_schulz_steps).float()
+            matrices = orthogonalize(self._whole.gathered(stacked, shape), config.newton_schulz_steps)
+            updates = self._whole.shares(matrices, shape, len(pairs)).float()
             torch._foreach_add_([part for part, _ in pairs], updates.unbind(), alpha=-rate * config.lr_peak * scale)
 
     def state(self) -> dict[str, Tensor]:

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from athanor.core import console
 from athanor.core.artifact import WORK, read_jsonl, write_json, write_jsonl
 from athanor.core.mixture import read_mixture
-from athanor.model.attention import causal
+from athanor.model.attention import Layout, causal
 from athanor.model.count import count_parameters, flops_per_token
 from athanor.model.language_model import LanguageModel
 from athanor.model.moe import Routing
@@ -35,14 +36,17 @@ from athanor.train.beginning import start_model
 from athanor.train.ceilings import matrix_ceiling, peak_memory_bytes
 from athanor.train.compiled import compile_blocks
 from athanor.train.config import Pretrain
+from athanor.train.context_parallel import RingCausal, columns_of
 from athanor.train.datasets import DATA, batches_of, open_dataset, refuse_changed_data, state_of
 from athanor.train.depth import at_depth, described
 from athanor.train.documents import document_lengths, documents_apart
 from athanor.train.float8 import use_float8
-from athanor.train.gradients import Part, Share
-from athanor.train.loader import Batch, Batches
+from athanor.train.gathered import gathered
+from athanor.train.gradients import Part, Pass, Share
+from athanor.train.loader import Batches
 from athanor.train.loss import cross_entropy_and_z
 from athanor.train.model_folder import write_model_folder
+from athanor.train.parallelize import parallelize
 from athanor.train.precision import compute_dtype, training_device, use_threads
 from athanor.train.samples import continuation
 from athanor.train.trace import traced
@@ -54,18 +58,20 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
     """Train the model that `config` describes; see the head of the file."""
     threads = use_threads(config.fit.threads)
     device = training_device()
-    with parallel.joined(device) as world:
+    with parallel.joined(device, config.fit.parallel) as world:
         tokenizer = Tokenizer.load(inputs["tokenizer"])
         config, dial = at_depth(config, tokenizer.vocab_size)
-        if config.batch_size % world.size:
-            raise ValueError(f"batch_size {config.batch_size} is not a multiple of the {world.size} processes")
+        if config.batch_size % world.data_size:
+            raise ValueError(
+                f"batch_size {config.batch_size} is not a multiple of the {world.data_size} processes that share it"
+            )
         validation = open_dataset(inputs["tokens"] / "validation", tokenizer)
-        model = start_model(config, inputs, tokenizer).to(device)
+        model = start_model(config, inputs, tokenizer)
         batches = batches_of(config, inputs, tokenizer, model.config.context_length)
         if world.leads:
             refuse_changed_data(config, batches, out)
         epochs = batches.epochs(config.fit.num_steps)
-        if dial and world.leads:
+        if dial:
             for line in described(config, dial, tokenizer.vocab_size, epochs.get("train", 0.0)):
                 console.say(line)
         source_epochs = _source_epochs(inputs["tokens"], epochs.get("train", 0.0))
@@ -75,19 +81,24 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         if config.fit.recompute:
             recompute_blocks(model)
         if config.fit.compile and isinstance(model, Transformer):
-            compile_blocks(model)
+            if world.layout.tensor * world.layout.context * world.layout.expert > 1:
+                console.warn("compile is for blocks that compute alone: left off under tensor, context and expert")
+            else:
+                compile_blocks(model)
+        spread = parallelize(model, world, device)
         peak = matrix_ceiling(device, model.compute_dtype) * world.size
         flops_of_token = flops_per_token(model.config)
         samples = out / WORK / "samples"
 
         def after_step(steps_done: int) -> dict[str, float]:
             numbers = {}
-            if steps_done % config.sample_steps == 0 and world.leads:
-                _write_samples(model, tokenizer, config, samples, steps_done)
+            if steps_done % config.sample_steps == 0:
+                _write_samples(model, tokenizer, config, samples, steps_done, world)
             if steps_done % config.validation_steps == 0 and steps_done < config.fit.num_steps:
                 found = validate(model, validation, config.validation_tokens, world)
                 numbers["validation_loss"] = found.loss
                 numbers["validation_bits_per_byte"] = found.bits_per_byte
+            spread.release()
             return numbers
 
         started = time.monotonic()
@@ -98,23 +109,27 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
             out,
             after_step=after_step,
             label="pretraining",
-            world=world,
+            spread=spread,
             mfu_per_token=flops_of_token / peak,
         )
         training_seconds = time.monotonic() - started
         final = validate(model, validation, world=world)
+        spread.release()
         last = None
         if fitted.average is not None:
             fitted.average.exchange()
             last = validate(model, validation, world=world)
+            spread.release()
             fitted.average.exchange()
+        _write_samples(model, tokenizer, config, samples, fitted.num_steps, world)
+        spread.release()
+        whole = gathered(spread)
         if world.leads:
-            _write_samples(model, tokenizer, config, samples, fitted.num_steps)
             write_jsonl(out / "samples.jsonl", _collected(samples))
             write_json(out / DATA, state_of(config, batches, fitted.num_steps))
             if fitted.spikes:
                 write_jsonl(out / "spikes.jsonl", traced(fitted.spikes, batches.rows))
-            write_model_folder(model, out, inputs["tokenizer"])
+            write_model_folder(whole, out, inputs["tokenizer"])
             console.say(f"  validation: {final.bits_per_byte:.3f} bits per byte, perplexity {final.perplexity:.1f}")
     return {
         **({"dial": {choice.name: choice.value for choice in dial}} if dial else {}),
@@ -171,47 +186,66 @@ def _parts(
     model: LanguageModel, batches: Batches, config: Pretrain, world: parallel.World
 ) -> Callable[[int], Iterator[Part]]:
     """The function from a step to this process's micro-batches of it."""
-    device = model.embedding.weight.device
+    device = next(model.parameters()).device
 
-    def share_of(batch: Batch) -> Share:
-        row, weight = (torch.from_numpy(part).to(device) for part in (batch.rows, batch.weights))
-        weight, tokens = weight.flatten(), row[:, :-1]
+    columns = None
+    if world.context_group is not None:
         if config.mask_documents:
-            layout = documents_apart(document_lengths(batch.ends, tokens.shape[1]), device)
-            tokens = tokens.reshape(1, -1)
-        else:
-            layout = causal(len(tokens), tokens.shape[1], device)
-        routing = Routing.of(model.config)
-        hidden = model(tokens, layout) if routing is None else model(tokens, layout, routing)
+            raise ValueError("context parallelism does not keep documents apart: set mask_documents to false")
+        columns = columns_of(world.context_group, model.config.context_length).to(device)
+
+    def score(hidden: Tensor, targets: Tensor, weight: Tensor) -> Share:
         loss, z = cross_entropy_and_z(
             hidden.flatten(0, 1),
             model.head_weight,
-            row[:, 1:].flatten(),
+            targets,
             weight,
             config.z_loss,
             compiled=config.fit.compile,
+            vocabulary=model.vocabulary,
         )
-        numbers = {}
-        if routing is not None or config.z_loss:
-            numbers["cross_entropy"] = float(loss.detach() - config.z_loss * z)
-        if config.z_loss:
-            numbers["z_loss"] = float(z)
-        if routing is not None:
-            rows_share = len(row) / batches.batch_size
-            numbers |= routing.numbers(rows_share)
-            loss = loss + rows_share * routing.loss()
+        if not config.z_loss:
+            return Share(loss, num_tokens=weight.numel())
+        numbers = {"cross_entropy": float(loss.detach() - config.z_loss * z), "z_loss": float(z)}
         return Share(loss, num_tokens=weight.numel(), numbers=numbers)
 
+    def routed(tokens: Tensor, layout: Layout, targets: Tensor, weight: Tensor, rows_share: float) -> Share:
+        routing = Routing.of(model.config)
+        assert routing is not None
+        share = score(model(tokens, layout, routing), targets, weight)
+        numbers = {"cross_entropy": float(share.loss.detach()), **share.numbers, **routing.numbers(rows_share)}
+        return Share(share.loss + rows_share * routing.loss(), share.num_tokens, numbers)
+
     def parts(step: int) -> Iterator[Part]:
-        ours = batches.batch(step).part(slice(world.rank, None, world.size))
+        ours = batches.batch(step).part(slice(world.data_rank, None, world.data_size))
         for first in range(0, len(ours.rows), config.micro_batch_size):
-            yield partial(share_of, ours.part(slice(first, first + config.micro_batch_size)))
+            batch = ours.part(slice(first, first + config.micro_batch_size))
+            rows, weight = (torch.from_numpy(part).to(device) for part in (batch.rows, batch.weights))
+            tokens, targets = rows[:, :-1], rows[:, 1:]
+            layout: Layout
+            if config.mask_documents:
+                layout = documents_apart(document_lengths(batch.ends, tokens.shape[1]), device)
+                tokens = tokens.reshape(1, -1)
+            elif columns is not None and world.context_group is not None:
+                tokens, targets, weight = (part[:, columns] for part in (tokens, targets, weight))
+                layout = RingCausal(world.context_group, columns)
+            else:
+                layout = causal(len(tokens), tokens.shape[1], device)
+            targets, weight = targets.flatten(), weight.flatten()
+            if Routing.of(model.config) is not None:
+                yield partial(routed, tokens, layout, targets, weight, len(rows) / batches.batch_size)
+            else:
+                yield Pass(model, tokens, layout, partial(score, targets=targets, weight=weight))
 
     return parts
 
 
-def _write_samples(model: LanguageModel, tokenizer: Tokenizer, config: Pretrain, folder: Path, step: int) -> None:
+def _write_samples(
+    model: LanguageModel, tokenizer: Tokenizer, config: Pretrain, folder: Path, step: int, world: parallel.World
+) -> None:
     """Continue every prompt and keep the result in `folder` under the number of the step."""
+    if not (world.leads or world.layout.splits_model):
+        return
     rows = []
     for number, prompt in enumerate(config.sample_prompts):
         tokens = continuation(
@@ -221,9 +255,11 @@ def _write_samples(model: LanguageModel, tokenizer: Tokenizer, config: Pretrain,
             config.sample_temperature,
             tokenizer.eos_id,
             seed=config.seed + number,
+            world=world if world.layout.splits_model else None,
         )
         rows.append({"step": step, "prompt": prompt, "completion": tokenizer.decode(tokens)})
-    write_jsonl(folder / f"{step:08d}.jsonl", rows)
+    if world.leads:
+        write_jsonl(folder / f"{step:08d}.jsonl", rows)
 
 
 def _collected(folder: Path) -> Iterator[dict[str, Any]]:

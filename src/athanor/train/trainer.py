@@ -23,17 +23,17 @@ from torch import nn
 from athanor.core import console
 from athanor.core.artifact import WORK
 from athanor.core.tracker import Tracker, read_metrics
-from athanor.train import checkpoint, parallel
-from athanor.train.average import PREFIX as AVERAGE
 from athanor.train.average import Average
 from athanor.train.config import Fit
-from athanor.train.gradients import Part, add_gradients
-from athanor.train.loss_scale import NAME as LOSS_SCALE
+from athanor.train.gradients import Part
 from athanor.train.loss_scale import LossScale
 from athanor.train.memory import keep_freed_memory
 from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.precision import make_repeatable, multiplies_bfloat16
+from athanor.train.run_state import Checkpoints
 from athanor.train.schedule import rate
+from athanor.train.spread import Spread
+from athanor.train.together import shares_of, world_of_step
 from athanor.train.watch import Spike, Watch
 
 
@@ -66,7 +66,7 @@ def fit(
     *,
     after_step: Callable[[int], Mapping[str, float]] | None = None,
     label: str = "training",
-    world: parallel.World | None = None,
+    spread: Spread | None = None,
     mfu_per_token: float = 0.0,
 ) -> Fitted:
     """Train `model` in place for `settings.num_steps` steps, continuing an earlier attempt in `out`.
@@ -74,35 +74,44 @@ def fit(
     `parts(step)` gives the micro-batches of step 0, 1, ... of this process, as functions that compute their
     share of the loss; it must depend on the step alone. `after_step(steps_done)` is called after every step
     and returns more numbers for its row of `metrics.jsonl`; what it writes must bear being written again.
+    `spread`, from `parallelize`, says how the model lies on several processes, which then all call this.
     `mfu_per_token`: share of the machine's peak that one token per second uses, to log `mfu`; 0: not known.
     With `settings.ema` the model holds the average of its weights in the end. Raises ValueError after more than
     `settings.max_skipped` steps in a row whose loss or gradient is not a finite number.
     """
     make_repeatable()
     keep_freed_memory()
-    world = world or parallel.World()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    dtype = torch.bfloat16 if multiplies_bfloat16(parameters[0].device) else torch.float32
-    optimizer = Optimizer(model, settings.adamw, settings.muon, dtype)
-    average = None if settings.ema is None else Average(model, settings.ema)
+    share_parts = spread is None and world_of_step().size > 1
+    spread = spread or Spread.whole(model, world_of_step())
+    world = spread.world
+    parameters = [spread.local[name] for name in spread.trained]
+    in_bfloat16 = settings.precision != "float32" and multiplies_bfloat16(parameters[0].device)
+    dtype = torch.bfloat16 if in_bfloat16 else torch.float32
+    optimizer = Optimizer(model, settings.adamw, settings.muon, dtype, spread)
+    average = None if settings.ema is None else Average(optimizer.parameters, settings.ema)
     loss_scale = LossScale(getattr(model, "compute_dtype", torch.float32))
-    checkpoints = out / WORK / "checkpoints"
-    first_step, num_tokens = _resume(model, optimizer, loss_scale, average, checkpoints)
+    checkpoints = Checkpoints(
+        out / WORK / "checkpoints", spread, optimizer, loss_scale, average, settings.checkpoint_seconds
+    )
+    first_step, num_tokens = checkpoints.resume()
     tokens_before, watch = num_tokens, Watch(settings.max_skipped)
     watch.see_again(_earlier_steps(out, first_step))
     tracker = Tracker(out, resume_step=first_step) if world.leads else None
-    started = saved = last = time.monotonic()
+    started = last = time.monotonic()
     if first_step:
         console.say(f"  {label}: continuing after step {first_step} of {settings.num_steps}")
     try:
         with console.progress(label, settings.num_steps, "steps") as progress:
             progress.update(first_step)
             for step in range(first_step, settings.num_steps):
-                numbers, step_tokens = _gradients(parts(step), parameters, world, loss_scale.value)
+                ours = shares_of(parts(step), world) if share_parts else parts(step)
+                added = spread.add_gradients(ours, loss_scale.value)
+                numbers, step_tokens = added.numbers, added.num_tokens
                 num_tokens += step_tokens
                 share_of_peak = rate(step, settings.num_steps, settings.schedule)
                 numbers["learning_rate"] = share_of_peak * (settings.muon or settings.adamw).lr_peak
-                numbers["gradient_norm"] = clip_gradients(parameters, settings.clip_norm)
+                norm = spread.gradient_norm() if world.layout.splits_model else None
+                numbers["gradient_norm"] = clip_gradients(parameters, settings.clip_norm, norm)
                 if loss_scale.active:
                     numbers["loss_scale"] = loss_scale.value
                 learns = _look_at(watch, step, numbers, settings)
@@ -124,19 +133,18 @@ def fit(
                     last = time.monotonic()
                 if tracker is not None:
                     tracker.log(done, **numbers)
-                    if done == settings.num_steps or last - saved >= settings.checkpoint_seconds:
-                        _save(model, optimizer, loss_scale, average, checkpoints, done, num_tokens)
-                        saved = last = time.monotonic()
+                if checkpoints.save_if_due(done, done == settings.num_steps, num_tokens):
+                    last = time.monotonic()
                 progress.update(done)
                 progress.note(f"loss {numbers['loss']:.3f}")
     finally:
         if tracker is not None:
             tracker.close()
+    checkpoints.wait()
     elapsed = time.monotonic() - started
     if average is not None:
         average.exchange()
-    if world.leads:
-        _say_what_stood_out(watch, label)
+    _say_what_stood_out(watch, label)
     return Fitted(
         num_steps=settings.num_steps,
         loss=watch.recent_loss(settings.num_steps),
@@ -147,20 +155,6 @@ def fit(
         spikes=watch.spikes,
         average=average,
     )
-
-
-def _gradients(
-    parts: Iterable[Part], parameters: list[nn.Parameter], world: parallel.World, loss_scale: float
-) -> tuple[dict[str, float], int]:
-    """Add the gradients of all parts, of all processes; the numbers to log and the tokens computed."""
-    added = add_gradients(parts, parameters, loss_scale)
-    if world.size == 1:
-        return added.numbers, added.num_tokens
-    parallel.add_gradients(parameters, world)
-    numbers = [float(added.num_tokens), *added.numbers.values()]
-    flat = torch.tensor(numbers, dtype=torch.float64, device=parameters[0].device)
-    num_tokens, *sums = parallel.add_numbers(flat, world).tolist()
-    return dict(zip(added.numbers, sums, strict=True)), int(num_tokens)
 
 
 def _look_at(watch: Watch, step: int, numbers: dict[str, float], settings: Fit) -> bool:
@@ -196,39 +190,6 @@ def _say_what_stood_out(watch: Watch, label: str) -> None:
 
 def _listed(steps: Sequence[int]) -> str:
     return ", ".join(map(str, steps[:8])) + (", ..." if len(steps) > 8 else "")
-
-
-def _save(
-    model: nn.Module,
-    optimizer: Optimizer,
-    loss_scale: LossScale,
-    average: Average | None,
-    folder: Path,
-    step: int,
-    num_tokens: int,
-) -> None:
-    tensors = {f"model/{name}": tensor for name, tensor in model.named_parameters()} | optimizer.state()
-    tensors |= loss_scale.state() | ({} if average is None else average.state())
-    checkpoint.save(folder, step, tensors, {"num_tokens": num_tokens})
-
-
-def _resume(
-    model: nn.Module, optimizer: Optimizer, loss_scale: LossScale, average: Average | None, folder: Path
-) -> tuple[int, int]:
-    """Fill model, optimizer, scale and average from the newest checkpoint; the steps and tokens it had done."""
-    found = checkpoint.load_latest(folder)
-    if found is None:
-        return 0, 0
-    weights = {name.removeprefix("model/"): t for name, t in found.tensors.items() if name.startswith("model/")}
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])
-    if average is not None:
-        average.load_state(found.tensors)
-    loss_scale.load_state(found.tensors)
-    kinds = ("model/", AVERAGE, LOSS_SCALE)
-    optimizer.load_state({name: t for name, t in found.tensors.items() if not name.startswith(kinds)})
-    return found.step, found.values["num_tokens"]
 
 
 def _earlier_steps(out: Path, first_step: int) -> Iterator[tuple[int, float, bool]]:

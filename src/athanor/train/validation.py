@@ -85,16 +85,20 @@ def validate(
         raise ValueError(f"{dataset.folder}: the validation set holds no text; hold more documents out")
     if max_tokens is not None and predicted > max_tokens:
         chosen = chosen[:: math.ceil(predicted / max_tokens)]
-    device = model.embedding.weight.device
+    device = next(model.parameters()).device
     total, count = 0.0, 0
-    for batch in _batches(chosen[world.rank :: world.size]):
+    for batch, counted in _shares(chosen, world):
         tokens = [torch.from_numpy(dataset.document(w.document)[w.start : w.end].astype("int64")) for w in batch]
         hidden = model(
             torch.cat([t[:-1] for t in tokens])[None].to(device), segments([len(t) - 1 for t in tokens], device)
         )
+        if not (counted and world.is_last_stage):
+            continue
         targets = torch.cat([t[1:] for t in tokens]).to(device)
         scored = torch.cat([torch.arange(w.start + 1, w.end) >= w.scored_from for w in batch]).to(device)
-        log_probabilities = token_log_probabilities(hidden[0][scored], model.head_weight, targets[scored])
+        log_probabilities = token_log_probabilities(
+            hidden[0][scored], model.head_weight, targets[scored], model.vocabulary
+        )
         total -= float(log_probabilities.sum(dtype=torch.float64))
         count += len(log_probabilities)
     added = add_numbers(torch.tensor([total, count], dtype=torch.float64, device=device), world).tolist()
@@ -105,6 +109,20 @@ def validate(
         bits_per_byte=loss / math.log(2) * predicted / dataset.num_bytes,
         num_tokens=int(added[1]),
     )
+
+
+def _shares(chosen: list[Window], world: World) -> Iterator[tuple[list[Window], bool]]:
+    """The batches that this process reads, and whether they count.
+
+    Processes that split a model all read as many, so that they meet: some read one again.
+    """
+    if not world.layout.splits_model:
+        yield from ((batch, True) for batch in _batches(chosen[world.rank :: world.size]))
+        return
+    shares = [list(_batches(chosen[reader :: world.num_readers])) for reader in range(world.num_readers)]
+    mine = shares[world.reader]
+    yield from ((batch, True) for batch in mine)
+    yield from [(shares[0][0], False)] * (max(map(len, shares)) - len(mine))
 
 
 def _batches(chosen: list[Window]) -> Iterator[list[Window]]:
