@@ -224,7 +224,7 @@ def report(rows: list[Row], json_file: Path | None) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = parser_of(__doc__)
-    parser.add_argument("--only", nargs="+", metavar="TASK", help="names of tasks, as 'batch 1' or ragged")
+    parser.add_argument("--only", nargs="+", metavar="TASK", help="names of tasks: batch-1, ..., ragged, shared")
     parser.add_argument("--precision", choices=list(PRECISIONS), help="only this one")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, help="3, or 1 with --quick")
@@ -243,7 +243,7 @@ def main() -> None:
         model, peer = models(dtype)
         same_predictions(model, peer, precision)
         for task in tasks(chosen.quick):
-            if chosen.only and task.name not in chosen.only:
+            if chosen.only and task.name.replace(" ", "-") not in chosen.only:
                 continue
             contenders = {OURS: ours(model, task)}
             if not chosen.ours:

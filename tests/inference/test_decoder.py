@@ -37,7 +37,7 @@ def both(model, steps=5, rows=(3, 9, 5)):
 
 @pytest.fixture(params=[1, 3, 1000], ids=["kernels", "kernels from the third step on", "torch"], autouse=True)
 def prepare_after(request, monkeypatch):
-    monkeypatch.setattr(decoder_module, "PREPARE_AFTER", request.param)
+    monkeypatch.setattr(decoder_module, "FUSE_AFTER", request.param)
 
 
 @pytest.mark.parametrize("qk_norm", [False, True])
@@ -71,7 +71,7 @@ def test_windows_and_stretched_positions_are_followed(model):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_bfloat16_products_agree_with_the_model_to_their_rounding(monkeypatch, packed):
-    monkeypatch.setattr(decoder_module, "PREPARE_AFTER", 2 if packed else 1000)
+    monkeypatch.setattr(decoder_module, "PACK_AFTER", 2 if packed else 1000)
     model = random_model()
     model.compute_dtype = torch.bfloat16  # with float32 weights, as while training
     exact = random_model()
@@ -83,7 +83,7 @@ def test_a_machine_that_cannot_prepare_matrices_goes_on_without(monkeypatch, cap
     def refuse(weight):
         raise RuntimeError("not built in")
 
-    monkeypatch.setattr(decoder_module, "PREPARE_AFTER", 2)
+    monkeypatch.setattr(decoder_module, "PACK_AFTER", 2)
     monkeypatch.setattr(decoder_module, "_packed", refuse)
     monkeypatch.setattr(decoder_module, "_said", False)
     model = random_model()

@@ -1,11 +1,14 @@
 """Generation: equal to a model that reads everything anew for each token, whoever shares the batch."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from athanor.inference.config import Sampling
 from athanor.inference.engine import ContextOverflow, Engine, Request, generate, logprobs
+from athanor.inference.kv_cache import BLOCK
 from athanor.inference.sampling import RowSampling, draw, sampling_logits
 from athanor.model.attention import causal
 from athanor.model.config import Experts, LstmConfig, ModelConfig
@@ -166,6 +169,24 @@ def test_an_lstm_generates_as_if_it_read_everything_anew():
         )
         for index, (prompt, result) in enumerate(zip(PROMPTS, results, strict=True)):
             assert result.tokens == slow_generation(recurrent, prompt, Sampling(), 30, {0, 7}, (3, index))
+
+
+@pytest.mark.parametrize("window", [1, 9, 70])
+def test_a_sliding_window_forgets_old_keys_and_changes_nothing(model, window):
+    windowed = Transformer(dataclasses.replace(model.config, sliding_window=window)).eval()
+    windowed.load_state_dict(model.state_dict())
+    engine = Engine(windowed, max_rows=4)
+    prompts = [[1, 2, 3], [4] * 20, [5, 6, 7]]
+    for index, prompt in enumerate(prompts):
+        engine.add(Request(prompt, Sampling(), 170 - 10 * index, frozenset(), (index,)))
+    finished = {}
+    while engine.busy:
+        finished |= engine.step()
+    assert engine._cache.held_2LBCGK.shape[2] <= -(-(window + BLOCK + 1) // BLOCK) * BLOCK
+    whole = [[*prompt, *finished[index].tokens] for index, prompt in enumerate(prompts)]
+    for index, expected in enumerate(logprobs(windowed, whole)):
+        got = torch.tensor(finished[index].log_probabilities)
+        assert (got - expected[len(prompts[index]) - 1 :]).abs().max() < 1e-4
 
 
 def test_windows_mixtures_and_stretched_positions_generate_as_if_everything_were_read_anew():

@@ -19,7 +19,7 @@ _typed_intrinsic: Any = intrinsic  # numba's own types ask for the context that 
 LANES = 16  # a sum is taken in this many parts side by side, so that it needs no reordering to be fast
 
 
-@_typed_intrinsic
+@_typed_intrinsic  # type: ignore[untyped-decorator]
 def _float_of(typing_context: Any, bits: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
@@ -27,7 +27,7 @@ def _float_of(typing_context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
-@_typed_intrinsic
+@_typed_intrinsic  # type: ignore[untyped-decorator]
 def _bits_of(typing_context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.int32))

@@ -2,9 +2,9 @@
 
 In: tokens [B] and the cache's layout `writing()`. Out: logits [B, V] in float32. It computes what `Transformer.forward`
 computes, without its modules: weights are cast once, the rotary angles of all positions are a table, queries and keys
-turn together. On a processor, after `PREPARE_AFTER` steps, so that a short run does not pay for it, what lies between
-the products is done by two kernels (`decode_kernels`; the residual stream is then in float32), and in bfloat16 the
-matrices are laid out once as oneDNN wants them (a third less time for a product with few rows).
+turn together. On a processor what lies between the products is done by two kernels after `FUSE_AFTER` steps
+(`decode_kernels`; the residual stream is then in float32), and in bfloat16 the matrices are laid out once as oneDNN
+wants them after `PACK_AFTER` steps (a third less time for a product with few rows): a short run pays for neither.
 Left out: models with other parts (`decodes` says which; they go on through their own forward), gradients.
 """
 
@@ -28,7 +28,8 @@ from athanor.model.transformer import Block, Transformer
 
 # B rows, D model width, F feed-forward width, H query heads, G key-value heads, K head width, V vocabulary, C positions
 
-PREPARE_AFTER = 16  # steps; laying 10M weights out takes about as long as it saves in 10 steps
+FUSE_AFTER = 4  # steps; a prompt that is only asked for its next words loads no kernels
+PACK_AFTER = 16  # steps; laying 10M weights out takes about as long as it saves in 10 steps
 ANGLES_BLOCK = 256  # positions by which the table of angles grows
 
 KNOWN_FIELDS = frozenset(
@@ -95,8 +96,11 @@ class Decoder:
     def __call__(self, token_B: Tensor, layout: Writing, longest: int) -> Tensor:
         """The logits of every row's next token; `longest` is a number that no position reaches."""
         self._num_steps += 1
-        if self._num_steps == PREPARE_AFTER and self._embedding.device.type == "cpu":
-            self._prepare()
+        if self._embedding.device.type == "cpu":
+            if self._num_steps == FUSE_AFTER and self._dtype in (torch.float32, torch.bfloat16):
+                self._fuse()
+            if self._num_steps == PACK_AFTER and self._dtype == torch.bfloat16:
+                self._pack()
         cos_CK, sin_CK = self._angles_until(longest)
         if self._fused:
             return self._head_product(self._step(token_B, layout, cos_CK, sin_CK)).float()
@@ -137,14 +141,11 @@ class Decoder:
         add_and_norm(x_BD, array_of(delta_BD), self._final_gain_D, self._config.norm_epsilon, out_array_BD)
         return out_BD if self._config.mup is None else out_BD * width_ratio(self._config)
 
-    def _prepare(self) -> None:
-        if self._dtype in (torch.float32, torch.bfloat16):
-            self._fused, self._angles = True, None
-            self._final_gain_D = self._final_gain.float().numpy()
-            for layer in self._layers:
-                layer.to_arrays()
-        if self._dtype == torch.bfloat16:
-            self._pack()
+    def _fuse(self) -> None:
+        self._fused, self._angles = True, None
+        self._final_gain_D = self._final_gain.float().numpy()
+        for layer in self._layers:
+            layer.to_arrays()
 
     def _pack(self) -> None:
         try:

@@ -324,8 +324,9 @@ class Engine:
     def _leave(self, index: int) -> None:
         if self._prefixes is not None and self._prefixes.remember and isinstance(self._cache, KVCache):
             row = self._rows[index]
-            read = [*row.request.prompt, *row.tokens][: self._cache.lengths[index]]
-            self._prefixes.store_text(read, partial(self._cache.copy, index))
+            if not self._cache.forgotten[index]:
+                read = [*row.request.prompt, *row.tokens][: self._cache.lengths[index]]
+                self._prefixes.store_text(read, partial(self._cache.copy, index))
         self._rows[index] = self._rows[self._cache.drop(index)]
         self._rows.pop()
         self._options = self._seen_BV = None

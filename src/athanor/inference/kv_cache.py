@@ -7,9 +7,10 @@ tokens have the positions they had in training. The cache gives the model two la
   known of a prompt's beginning from elsewhere is copied in and not read again.
 * `writing()`: one new token in every row, attending over the positions that are alive.
 
-Rows come and go while others continue: `drop` moves the last row into the hole, `repeat` adds copies of a row. Space
-grows in blocks of positions, and attention reads only as far as the longest row. One position's keys of all heads lie
-together, so that a new token is one copy.
+Where every layer has a sliding window, a row forgets what no later token sees, so that it stays short however long
+the text grows. Rows come and go while others continue: `drop` moves the last row into the hole, `repeat` adds copies of
+a row. Space grows in blocks of positions, and attention reads only as far as the longest row. One position's keys of
+all heads lie together, so that a new token is one copy.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,11 @@ class KVCache:
         self.dtype = dtype
         self.device = torch.device(device)
         self.lengths: list[int] = []
-        """Tokens held in each row."""
+        """Tokens read in each row."""
+        self.forgotten: list[int] = []
+        """Of those, the first ones that are held no more."""
+        windows = [config.window_of(layer) for layer in range(config.num_layers)]
+        self._window = None if None in windows else windows[0]
         shape = (2 * config.num_layers, 0, 0, config.num_kv_heads, config.head_width)
         self.held_2LBCGK = torch.zeros(shape, dtype=dtype, device=device)
         self._flat: tuple[Tensor, ...] = ()  # views [B * C, G, K], keys and values of each layer
@@ -54,7 +59,8 @@ class KVCache:
         """
         first = len(self.lengths)
         self.lengths.extend(lengths)
-        self._reserve(len(self.lengths) + more_rows, max(self.lengths))
+        self.forgotten.extend([0] * len(lengths))
+        self._reserve(len(self.lengths) + more_rows, max(lengths))
         num_held = [0] * len(lengths)
         for n, blocks in enumerate(begun or ()):
             for block_2LPGK in blocks:
@@ -65,16 +71,26 @@ class KVCache:
 
     def writing(self) -> "Writing":
         """The layout of one more token in every row."""
+        if self._window is not None:
+            for row, held in enumerate(self.held):
+                if held >= self._window + BLOCK:
+                    self._forget(row, held, self._window - 1)
         self.lengths = [length + 1 for length in self.lengths]
-        self._reserve(len(self.lengths), max(self.lengths))
+        self._reserve(len(self.lengths), max(self.held))
         return Writing(self)
+
+    @property
+    def held(self) -> list[int]:
+        """Positions held in each row."""
+        return [length - gone for length, gone in zip(self.lengths, self.forgotten, strict=True)]
 
     def repeat(self, row: int, count: int) -> None:
         """Adds `count` copies of a row at the end."""
-        first, length = len(self.lengths), self.lengths[row]
-        self.lengths += [length] * count
-        self._reserve(len(self.lengths), length)
-        self.held_2LBCGK[:, first : first + count, :length] = self.held_2LBCGK[:, row : row + 1, :length]
+        first, held = len(self.lengths), self.held[row]
+        self.lengths += [self.lengths[row]] * count
+        self.forgotten += [self.forgotten[row]] * count
+        self._reserve(len(self.lengths), held)
+        self.held_2LBCGK[:, first : first + count, :held] = self.held_2LBCGK[:, row : row + 1, :held]
 
     def copy(self, row: int, start: int, end: int) -> Tensor:
         """Keys and values [2L, P, G, K] of some positions of a row."""
@@ -84,11 +100,17 @@ class KVCache:
         """Forgets a row; the last row takes its place. Returns the row that was moved."""
         last = len(self.lengths) - 1
         if row != last:
-            length = self.lengths[last]
-            self.held_2LBCGK[:, row, :length] = self.held_2LBCGK[:, last, :length]
-            self.lengths[row] = length
-        del self.lengths[last]
+            held = self.held[last]
+            self.held_2LBCGK[:, row, :held] = self.held_2LBCGK[:, last, :held]
+            self.lengths[row], self.forgotten[row] = self.lengths[last], self.forgotten[last]
+        del self.lengths[last], self.forgotten[last]
         return last
+
+    def _forget(self, row: int, held: int, kept: int) -> None:
+        """Moves the last `kept` of the positions held to the row's beginning."""
+        if kept:
+            self.held_2LBCGK[:, row, :kept] = self.held_2LBCGK[:, row, held - kept : held].clone()
+        self.forgotten[row] += held - kept
 
     def keep(self, layer: int, place_N: Tensor, k_NGK: Tensor, v_NGK: Tensor) -> None:
         """Writes the keys and values of some tokens; place n is row times positions held plus position."""
@@ -233,10 +255,12 @@ class Writing:
     def __init__(self, cache: KVCache) -> None:
         self.cache = self._cache = cache
         self._rows = len(cache.lengths)
-        self._shortest, self._alive = min(cache.lengths), max(cache.lengths)
+        held = cache.held
+        self._shortest, self._alive = min(held), max(held)
         self.position_B = torch.tensor(cache.lengths, device=cache.device) - 1
+        self._index_B = torch.tensor(held, device=cache.device) - 1  # where in its row the new token stands
         capacity = cache.held_2LBCGK.shape[2]
-        self.place_B = torch.arange(self._rows, device=cache.device) * capacity + self.position_B
+        self.place_B = torch.arange(self._rows, device=cache.device) * capacity + self._index_B
         self._masks: dict[int | None, Tensor | None] = {}  # by window
         self._seen: dict[int, tuple[Tensor, ...]] = {}  # keys and values [B, G, C, K] of each layer, by first position
 
@@ -272,11 +296,11 @@ class Writing:
         if self._shortest == self._alive:  # then what no window reaches is not looked at
             return None
         if window not in self._masks:
-            position_C = torch.arange(first, self._alive, device=self.position_B.device)
-            position_B1 = self.positions_BT
-            hidden_BC = position_C > position_B1
+            index_C = torch.arange(first, self._alive, device=self._index_B.device)
+            index_B1 = self._index_B[:, None]
+            hidden_BC = index_C > index_B1
             if window is not None:
-                hidden_BC = hidden_BC | (position_C <= position_B1 - window)
-            mask_BC = torch.zeros(hidden_BC.shape, dtype=self._cache.dtype, device=position_C.device)
+                hidden_BC = hidden_BC | (index_C <= index_B1 - window)
+            mask_BC = torch.zeros(hidden_BC.shape, dtype=self._cache.dtype, device=index_C.device)
             self._masks[window] = mask_BC.masked_fill_(hidden_BC, -torch.inf)[:, None, None]
         return self._masks[window]

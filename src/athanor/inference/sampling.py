@@ -22,6 +22,7 @@ from athanor.inference.config import Sampling
 # B rows, V vocabulary, C candidates (some tokens that hold the most likely ones), M members of a group, N groups
 MIN_TEMPERATURE = 1e-4  # colder is greedy: float32 logits divided by less overflow
 MIN_GROUPED = 1024  # tokens of a vocabulary from which on finding candidates pays
+MIN_ROWS = 4  # and rows; one row is quicker looked through than grouped
 SPARE_GROUPS = 14
 FIRST_CANDIDATES = 64  # for top_p: this many most likely tokens are tried first, then four times as many
 
@@ -144,7 +145,7 @@ def _candidates(logits_BV: Tensor, rows: RowSampling) -> tuple[Tensor, Tensor] |
     more groups are taken, since ties with the last one may lie there; where they do not suffice the answer is None.
     """
     num_tokens = logits_BV.shape[1]
-    if rows.top_k_B is None or rows.greedy_B is not None or num_tokens < MIN_GROUPED:
+    if rows.top_k_B is None or rows.greedy_B is not None or num_tokens < MIN_GROUPED or len(logits_BV) < MIN_ROWS:
         return None
     widest = int(rows.top_k_B.max())
     wanted = widest + SPARE_GROUPS
