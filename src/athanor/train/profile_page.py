@@ -5,11 +5,12 @@ memory, so what matters is how much arithmetic each number that is fetched takes
 """
 
 import html
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from athanor.core.console import short_number
-from athanor.core.plots import Axis, Curve, Dots, Said, plot
+from athanor.core.plots import HEIGHT, WIDTH, Axis, Curve, Dots, Said, plot
 
 STYLE = (
     ":root{--paper:#fdfbf7;--ink:#23201c;--quiet:#6a635a;--line:#e3dccf;--c1:#0068a8;--c2:#c75000}"
@@ -24,6 +25,8 @@ STYLE = (
     ".wide{overflow-x:auto}"
 )
 GIGA = 1e9
+LETTER = 7.6  # pixels of a letter of a name
+GAP = "\u00a0\u00a0\u00a0"  # between a point and a name beside it
 
 
 def text_of(profile: Mapping[str, Any]) -> str:
@@ -41,7 +44,7 @@ def html_of(profile: Mapping[str, Any]) -> str:
     waiting = sum(part["share_of_time"] for part in profile["parts"] if part["bound"] == "memory")
     words = [
         f"A step is a row of matrix products with cheap arithmetic between them. This machine ({profile['device']}, "
-        f"{profile['threads']} threads) multiplies matrices in {profile['precision']} at {_giga(matrix)} GFLOP/s and "
+        f"{_threads(profile)}) multiplies matrices in {profile['precision']} at {_giga(matrix)} GFLOP/s and "
         f"moves {_giga(memory)} GB/s between memory and processor: in the time it takes to fetch one byte it can do "
         f"{ridge:.0f} operations. Processors have become faster sooner than memories have, on a GPU even more so, and "
         "that number decides what is fast.",
@@ -88,18 +91,50 @@ def roofline_svg(profile: Mapping[str, Any]) -> str:
             label = "waits for memory" if bound == "memory" else "limited by arithmetic"
             x, y = [p["intensity"] for p in chosen], [p["flops_per_second"] / GIGA for p in chosen]
             marks.append(Dots(label, x, y, colour, radius=6.0))
-    for i, part in enumerate(parts):
-        rise = 11.0 if i % 2 == 0 else -20.0  # neighbours on both sides, so that names keep apart
-        marks.append(Said(part["intensity"], part["flops_per_second"] / GIGA, part["name"], rise=rise))
+    bottom, top = _lowest(profile) / GIGA, matrix / GIGA * 2
+    marks += _names(parts, (low, high), (bottom, top))
     return plot(
         marks,
         title="Roofline of one training step",
-        subtitle=f"{profile['device']}, {profile['threads']} threads, products in {profile['precision']}",
+        subtitle=f"{profile['device']}, {_threads(profile)}, products in {profile['precision']}",
         description="Operations per second of every part of the model against its operations per byte, under the "
         "machine's two ceilings.",
         x=Axis("arithmetic intensity, operations per byte", log=True, low=low, high=high),
-        y=Axis("GFLOP per second", log=True, low=_lowest(profile) / GIGA, high=matrix / GIGA * 2),
+        y=Axis("GFLOP per second", log=True, low=bottom, high=top),
     )
+
+
+def _names(parts: Sequence[Mapping[str, Any]], across: tuple[float, float], up: tuple[float, float]) -> Iterator[Said]:
+    """A name beside every point, above, below, right or left of it, where it covers nothing else."""
+
+    def pixel(value: float, ends: tuple[float, float], size: float) -> float:
+        return size * math.log(value / ends[0]) / math.log(ends[1] / ends[0])
+
+    places = [
+        (pixel(p["intensity"], across, WIDTH - 110), pixel(p["flops_per_second"] / GIGA, up, HEIGHT - 190))
+        for p in parts
+    ]
+    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
+    for i, (part, (x, y)) in enumerate(zip(parts, places, strict=True)):
+        wide = LETTER * len(part["name"])
+        choices = [
+            ("middle", 11.0, (x - wide / 2, y + 8, x + wide / 2, y + 24), part["name"]),
+            ("middle", -20.0, (x - wide / 2, y - 24, x + wide / 2, y - 8), part["name"]),
+            ("start", -4.5, (x + 8, y - 6, x + 16 + wide, y + 6), f"{GAP}{part['name']}"),
+            ("end", -4.5, (x - 16 - wide, y - 6, x - 8, y + 6), f"{part['name']}{GAP}"),
+        ]
+        others = [box for j, box in enumerate(taken) if j != i]
+        anchor, rise, box, name = next((c for c in choices if not any(_meet(c[2], o) for o in others)), choices[0])
+        taken.append(box)
+        yield Said(part["intensity"], part["flops_per_second"] / GIGA, name, anchor=anchor, rise=rise)
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _threads(profile: Mapping[str, Any]) -> str:
+    return f"{profile['threads']} thread{'s' if profile['threads'] != 1 else ''}"
 
 
 def _lowest(profile: Mapping[str, Any]) -> float:
@@ -138,9 +173,10 @@ def _summary(profile: Mapping[str, Any]) -> str:
     return (
         f"{short_number(profile['parameters'])} parameters, {profile['batch_size']} rows of "
         f"{profile['shape']['context_length']} tokens, vocabulary {profile['vocab_size']:,}: "
-        f"{profile['tokens_per_second']:,.0f} tokens/s, {short_number(profile['flops_per_token'])}FLOP per token, "
+        f"{profile['tokens_per_second']:,.0f} tokens/s, {profile['flops_per_token'] / 1e6:,.1f} MFLOP per token, "
         f"MFU {profile['mfu']:.1%} of {_giga(profile['matrix_ceiling_flops_per_second'])} GFLOP/s "
-        f"({profile['precision']}), peak memory {profile['peak_memory_bytes'] / 1e9:.2f} GB"
+        f"({profile['precision']}), peak memory of this command "
+        f"{profile['peak_memory_bytes'] / 1e9:.2f} GB"
     )
 
 
