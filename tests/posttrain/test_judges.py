@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from athanor.posttrain import judges
+from athanor.posttrain import judges, sandbox
 from athanor.posttrain.config import Reward
 from athanor.posttrain.judges import checked_scores, judge_of
 from athanor.posttrain.reward_endpoint import endpoint_rewards
@@ -74,6 +74,12 @@ def test_what_breaks_a_limit_or_leaves_early_is_no_pass(code: str) -> None:
     started = time.monotonic()
     assert not runs_through(code, timeout_seconds=2.0, memory_mb=256)
     assert time.monotonic() - started < 60.0  # it ends, however loaded the machine
+
+
+def test_a_sandbox_that_cannot_run_anything_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox.sys, "executable", "/bin/false")
+    with pytest.raises(ValueError, match="an empty program does not end within"):
+        runs_through("pass", timeout_seconds=5.0, memory_mb=333)  # a limit whose check no other test has done
 
 
 def test_a_judge_must_give_one_finite_number_for_each_answer() -> None:

@@ -33,6 +33,7 @@ BAD = {"role": "assistant", "content": "5"}
         {"chosen": "\n\nHuman: 2 + 2?\n\nAssistant: 4", "rejected": "\n\nHuman: 2 + 2?\n\nAssistant: 5"},
         {"instruction": "2 + 2?", "input": "", "output_1": "5", "output_2": "4", "preference": 2},
         {"instruction": "2 + 2?", "chosen": "4", "rejected": "5"},
+        {"instruction": "2 + 2?", "input": "", "response1": "5", "response2": "4", "annotator1": 2, "annotator2": 2},
     ],
 )
 def test_every_format_gives_the_same_pair(row: dict[str, Any]) -> None:
@@ -59,6 +60,10 @@ def test_margins_ties_and_single_answers_are_kept() -> None:
         ({"prompt": "p", "chosen": "a", "rejected": "a"}, "chosen and rejected are the same"),
         ({"prompt": "p", "chosen": "a", "rejected": " "}, "empty assistant turn"),
         ({"prompt": "p", "chosen": "a", "rejected": "b", "margin": float("nan")}, "margin is no number"),
+        (
+            {"instruction": "p", "response1": "a", "response2": "b", "annotator1": 1, "annotator2": 2},
+            "the annotators disagree",
+        ),
         ({"question": "p"}, "no chosen and rejected: its keys are question"),
     ],
 )

@@ -88,6 +88,7 @@ def test_floors_of_harmless_base_are_the_published_ones(fidelity: Path):
 
 @pytest.mark.slow
 def test_floors_of_pandalm_are_the_published_ones(fidelity: Path):
+    """Over all rows that have a majority, repeated and empty answers too, as the published number is."""
     pairs = []
     for number, row in enumerate(json.loads((fidelity / "arena" / "pandalm" / "testset-v1.json").read_text())):
         ((choice, votes),) = Counter(row[f"annotator{i}"] for i in (1, 2, 3)).most_common(1)

@@ -58,6 +58,7 @@ def run(config: PreferenceData, inputs: Mapping[str, Path], out: Path) -> dict[s
     reasons = Counter(row["reason"] for row in dropped)
     if dropped:
         warn(f"preference_data: {len(dropped)} rows left out, most for: {reasons.most_common(1)[0][0]}")
+    decided = [pair for pair in chosen if "chosen" in pair and not pair.get("tie")]
     return {
         "pairs": {name: len(splits.get(name, [])) for name in ("proxy", "gold", "held_out")},
         "pairs_not_drawn": len(pairs) - len(chosen),
@@ -66,7 +67,7 @@ def run(config: PreferenceData, inputs: Mapping[str, Path], out: Path) -> dict[s
         "ties": sum(bool(pair.get("tie")) for pair in chosen),
         "with_margin": sum("margin" in pair for pair in chosen),
         "prompts": len({pair["page"] for pair in chosen}),
-        "longer_is_chosen": round(fmean(length_rule(p) for p in chosen), 4) if "chosen" in chosen[0] else None,
+        "longer_is_chosen": round(fmean(length_rule(pair) for pair in decided), 4) if decided else None,
     }
 
 

@@ -7,6 +7,7 @@
 | transcripts | `chosen`, `rejected`: whole dialogues, "\\n\\nHuman: ...\\n\\nAssistant: ..." (hh-rlhf) |
 | singles | `prompt`, `completion`, `label` (true or false): one answer, good or bad |
 | alpaca | `instruction`, optional `input`; `chosen`, `rejected`, or `output_1`, `output_2`, `preference` (else: tie) |
+| pandalm | `instruction`, `input`, `response1`, `response2`, `annotator1` and on (1, 2, 0 for a tie): most votes win |
 
 Beside them a row may have `margin` (by how much the chosen answer should lead), `score_chosen` and `score_rejected`
 (whose difference is the margin), and `tie`. In: a row as JSON gives it. Out: prompt, chosen, rejected, or a `BadRow`
@@ -15,6 +16,7 @@ that says why not.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,6 +78,9 @@ def single_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _alpaca_answers(row: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Chosen, rejected, and whether the row is a tie."""
+    if "response1" in row:
+        return _by_votes(row)
     if "output_1" not in row:
         return _text(row, "chosen"), _text(row, "rejected"), bool(row.get("tie", False))
     first, second = _text(row, "output_1"), _text(row, "output_2")
@@ -83,6 +88,17 @@ def _alpaca_answers(row: Mapping[str, Any]) -> tuple[str, str, bool]:
     if preference == 2:
         return second, first, False
     return first, second, preference != 1
+
+
+def _by_votes(row: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """The answers in the order of the annotators' votes; raises BadRow where no choice has most of them."""
+    votes = Counter(value for key, value in row.items() if key.startswith("annotator")).most_common(2)
+    if not votes or (len(votes) == 2 and votes[0][1] == votes[1][1]):
+        raise BadRow("the annotators disagree")
+    answers = [str(row[key]) for key in ("response1", "response2")]
+    if votes[0][0] == 2:
+        return answers[1], answers[0], False
+    return answers[0], answers[1], votes[0][0] != 1
 
 
 def _from_transcripts(chosen: str, rejected: str) -> tuple[Messages, str, str]:

@@ -20,6 +20,7 @@ from shutil import which
 
 LARGEST_FILE_BYTES = 1 << 20
 MOST_OPEN_FILES = 32
+PATIENCE_SECONDS = 60.0  # for the empty program, on a loaded machine
 PROGRAM = """\
 import json, resource, socket, sys
 given = json.load(sys.stdin)
@@ -36,7 +37,24 @@ with open("passed", "w") as file:
 
 
 def runs_through(code: str, timeout_seconds: float, memory_mb: int) -> bool:
-    """Whether `code` runs to its end without an error, inside its limits."""
+    """Whether `code` runs to its end without an error, inside its limits.
+
+    Raises ValueError where not even an empty program does, so that a broken sandbox is not taken for broken answers.
+    """
+    _check(memory_mb)
+    return _passes(code, timeout_seconds, memory_mb)
+
+
+@cache
+def _check(memory_mb: int) -> None:
+    if not _passes("", PATIENCE_SECONDS, memory_mb):
+        raise ValueError(
+            f"tests cannot be run here: an empty program does not end within {PATIENCE_SECONDS:g} seconds and "
+            f"{memory_mb} MB on {sys.platform}; raise memory_mb, or use another kind of reward"
+        )
+
+
+def _passes(code: str, timeout_seconds: float, memory_mb: int) -> bool:
     with tempfile.TemporaryDirectory(prefix="athanor-tests-") as name:
         folder = Path(name)
         (folder / "run.py").write_text(PROGRAM, encoding="utf-8")

@@ -6,8 +6,10 @@ without case, punctuation and spacing. Code is the answer's fenced blocks, or al
 of its own (`sandbox.py`).
 """
 
+import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from athanor.posttrain.sandbox import runs_through
 from athanor.posttrain.splits import normalised
@@ -54,11 +56,10 @@ def _plain(number: str) -> str:
 def unit_test_rewards(
     answers: Sequence[str], tests: Sequence[str], timeout_seconds: float, memory_mb: int
 ) -> list[float]:
-    """1.0 for each answer whose code passes its tests, else 0.0."""
-    return [
-        float(runs_through(f"{code_of(answer)}\n\n{test}\n", timeout_seconds, memory_mb))
-        for answer, test in zip(answers, tests, strict=True)
-    ]
+    """1.0 for each answer whose code passes its tests, else 0.0; as many at a time as there are processors."""
+    programs = [f"{code_of(answer)}\n\n{test}\n" for answer, test in zip(answers, tests, strict=True)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [float(passed) for passed in pool.map(lambda p: runs_through(p, timeout_seconds, memory_mb), programs)]
 
 
 def code_of(answer: str) -> str:

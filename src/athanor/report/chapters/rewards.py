@@ -50,6 +50,7 @@ def _reward_model(step: Step) -> dict[str, Any]:
         "interval": linked(step, shown(step.metric("accuracy_interval"), "percent_interval"), "accuracy_interval"),
         "length_rule": linked(step, shown(rule, "percent"), "length_rule_accuracy"),
         "rule": name,
+        "bigram": number(step, "bigram_accuracy", "percent"),
         "pairs": number(step, "held_out_pairs", "count"),
         "beats_rule": accuracy > rule if comparable else None,
     }
