@@ -63,6 +63,19 @@ def test_a_factor_scales_every_learning_rate_of_a_run() -> None:
     )
 
 
+def test_a_family_may_have_a_weight_decay_of_its_own() -> None:
+    families = {
+        "lstm": Family(architecture="lstm", sizes=((1, 32),), weight_decay=0.1),
+        "plain": Family(sizes=((1, 32),)),
+    }
+    ladder = Ladder(families=families, compute_budgets=(1e12,), target_budgets=())
+    fits = [make_run(ladder, family, (1, 32), 1e12, 1.0, 0, VOCAB).config.fit for family in families]
+    decays = [(fit.muon.weight_decay if fit.muon else None, fit.adamw.weight_decay) for fit in fits]
+    assert decays == [(0.1, 0.1), (0.0, 0.0)]
+    with pytest.raises(ValueError, match="weight_decay is -1"):
+        Family(weight_decay=-1)
+
+
 def test_the_rule_finds_the_power_law_behind_the_losses() -> None:
     def loss(run: Run) -> float:  # a parabola in log factor, best at 1.1 (N / 1e5)^-0.1
         best = math.log(1.1 * (run.parameters / 1e5) ** -0.1)

@@ -33,6 +33,9 @@ class Family:
     """Width of an attention head; d_model is a multiple of it."""
     mup_base_width: int | None = None
     """Train with muP against this width, so that its learning rates hold for all; none: without."""
+    weight_decay: float | None = None
+    """Weight decay of the matrices inside the blocks, in place of the optimizer's. Without any, Muon lets the matrices
+    of a recurrence grow until a long run's gradients explode."""
 
     def __post_init__(self) -> None:
         for layers, width in self.sizes:
@@ -42,6 +45,8 @@ class Family:
                 raise ValueError(f"sizes: width {width} is not a multiple of head_width {self.head_width}")
         if len(set(self.sizes)) != len(self.sizes) or not self.sizes:
             raise ValueError(f"sizes: name at least one, each once; found {self.sizes}")
+        if self.weight_decay is not None and self.weight_decay < 0:
+            raise ValueError(f"weight_decay is {self.weight_decay}; it must not be below 0")
 
 
 @dataclass(frozen=True)
@@ -162,9 +167,13 @@ def make_run(
     step_tokens = batch_size * ladder.context_length
     num_steps = max(1, round(budget / (flops_per_token(model, ladder.flops) * step_tokens)))
     muon = None if ladder.muon is None else replace(ladder.muon, lr_peak=_scaled(ladder.muon.lr_peak, lr_factor))
+    adamw = _all_scaled(ladder.adamw, lr_factor)
+    if kind.weight_decay is not None:
+        muon = None if muon is None else replace(muon, weight_decay=kind.weight_decay)
+        adamw = replace(adamw, weight_decay=kind.weight_decay)
     fit = PretrainFit(
         num_steps=num_steps,
-        adamw=_all_scaled(ladder.adamw, lr_factor),
+        adamw=adamw,
         muon=muon,
         schedule=ladder.schedule,
         precision=ladder.precision,
