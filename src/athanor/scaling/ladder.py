@@ -119,7 +119,7 @@ class Run:
     seed: int
     parameters: int
     """By the ladder's convention."""
-    config: Pretrain
+    config: Pretrain = field(hash=False)
 
     @property
     def name(self) -> str:
