@@ -12,12 +12,12 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from athanor.core.artifact import read_json
+from athanor.core.artifact import read_json, read_jsonl
 from athanor.core.tracker import read_metrics
 from athanor.model.attention import causal
 from athanor.model.config import Shape
 from athanor.tokenizer.tokenizer import Tokenizer
-from athanor.train import pretrain
+from athanor.train import pretrain, watch
 from athanor.train.beginning import start_model
 from athanor.train.config import AdamW, Phase, Pretrain, PretrainFit, Schedule
 
@@ -184,3 +184,21 @@ def test_killed_with_every_option_on_it_ends_with_the_same_bytes(
 def test_computing_activations_again_changes_nothing(corpus: dict[str, Path], first: Path, tmp_path: Path) -> None:
     pretrain.run(replace(CONFIG, fit=replace(CONFIG.fit, recompute=True)), corpus, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
+
+
+def test_spikes_are_told_counted_and_traced(
+    corpus: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a bound below what is usual every step from the third on stands out."""
+    for name, value in (("FEWEST", 2), ("SPIKE_DEVIATIONS", -99.0), ("SPIKE_NATS", -99.0)):
+        monkeypatch.setattr(watch, name, value)
+    metrics = pretrain.run(CONFIG, corpus, tmp_path)
+    told = list(read_jsonl(tmp_path / "spikes.jsonl"))
+    assert metrics["loss_spikes"] == 4 and [row["step"] for row in told] == [3, 4, 5, 6]
+    assert {piece["row"] for piece in told[0]["documents"]} == {0, 1, 2, 3}
+    assert all(piece["dataset"] == "tokens/train" and piece["length"] > 0 for piece in told[0]["documents"])
+    assert "the loss stood out in 4 steps (3, 4, 5, 6)" in capsys.readouterr().err
+    from athanor.report.chapters.pretraining import _spikes
+
+    shown = _spikes(told)
+    assert [row["step"] for row in shown] == [3, 4, 5, 6] and shown[0]["documents"] == ["tokens/train, shard 00000"]
