@@ -54,7 +54,7 @@ def grid_of(curve: Sequence[Row], start: Row, grid: Sequence[float]) -> list[dic
     found = []
     for method, seeds in sorted(curves.items()):
         for kl in grid:
-            reached = [values for rows in seeds.values() if (values := at_kl(rows, kl)) is not None]
+            reached = [measured for rows in seeds.values() if (measured := at_kl(rows, kl)) is not None]
             line: dict[str, Any] = {
                 "method": method,
                 "kl": kl,
