@@ -42,7 +42,7 @@ def test_ceilings_are_of_this_world() -> None:
 def test_rows_hold_one_document_or_as_many_as_fit() -> None:
     lengths = np.array([3, 9, 4])
     alone = switches._rows(lengths, 4, 8, packed=False)
-    assert [row.tolist() for row in alone] == [[3], [8], [4], [3]]
+    assert [row.tolist() for row in alone] == [[3], [4], [4], [8]]
     packed = switches._rows(lengths, 4, 8, packed=True)  # documents end at 3, 12, 16, 19, 28, 32
     assert [row.tolist() for row in packed] == [[3, 8], [4, 8], [3, 8], [4, 8]]
 

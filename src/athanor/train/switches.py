@@ -142,9 +142,10 @@ def _prepared(
 
 
 def _rows(lengths: NDArray[np.int64], num_rows: int, width: int, *, packed: bool) -> list[NDArray[np.int64]]:
-    """For each row where its documents end: one document in each, or as many as it holds, the last one cut."""
+    """For each row where its documents end: as many as it holds, the last one cut, or one in each, short to long."""
     if not packed:
-        return [np.array([min(int(length), width)]) for length in np.resize(lengths, num_rows)]
+        evenly = np.sort(lengths)[((np.arange(num_rows) + 0.5) / num_rows * len(lengths)).astype(int)]
+        return [np.array([min(int(length), width)]) for length in evenly]
     flowing = np.resize(lengths, max(len(lengths), num_rows * width))  # documents have at least one token
     ends = np.cumsum(flowing)
     rows = []
