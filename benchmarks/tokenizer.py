@@ -1,8 +1,11 @@
-"""Training and encoding of byte-level BPE beside Hugging Face tokenizers, tiktoken and, if installed, rustbpe.
+"""Training and encoding of byte-level BPE beside Hugging Face tokenizers, tiktoken and, if installed, rustbpe and
+gigatoken.
 
-    python benchmarks/tokenizer.py [--quick] [--json FILE]
+    python benchmarks/tokenizer.py [--quick] [--text FILE.parquet] [--rounds N] [--json FILE]
 
-Text: sources and documentation found on this machine (5 MB with --quick, else up to 100 MB), none of it twice.
+Text: the column `text` of --text, else sources and documentation found on this machine (5 MB with --quick, else up to
+100 MB, of --text all), none of it twice. `athanor with gigatoken` is our tokenizer with the extra `fast`, its checks
+included; on few megabytes those are most of its time.
 Every contender gets the same documents, vocabulary and split, one thread; ids of the
 encoders are compared before anything is measured.
 """
@@ -12,6 +15,7 @@ import os
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
+import importlib.util
 import sys
 import sysconfig
 import tempfile
@@ -19,9 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import tiktoken
 from numpy.typing import NDArray
-from side_by_side import OURS, Row, arguments, compare, report
+from side_by_side import OURS, Row, compare, parser_of, report
 from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as PeerTokenizer
 
@@ -30,7 +35,7 @@ from athanor.tokenizer.machine import with_slack
 from athanor.tokenizer.pretokenize import PATTERNS
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.tokenizer.tokenizer_json import write_tokenizer_json
-from athanor.tokenizer.vocabulary import trained_vocabulary
+from athanor.tokenizer.vocabulary import Vocabulary, trained_vocabulary
 from athanor.tokenizer.word_counts import WordCounter
 
 QUICK_BYTES, FULL_BYTES = 5_000_000, 100_000_000
@@ -51,6 +56,18 @@ def documents(limit_bytes: int) -> list[str]:
         if size >= limit_bytes:
             break
     return found
+
+
+def documents_of(path: Path) -> list[str]:
+    """The column `text` of a Parquet file."""
+    texts: list[str] = pq.read_table(path, columns=["text"])["text"].to_pylist()
+    return texts
+
+
+def encode_with_gigatoken(vocabulary: Vocabulary, texts: list[str]) -> list[NDArray[np.uint32]]:
+    fast = Tokenizer(vocabulary)
+    fast.use_gigatoken()
+    return fast.encode_documents(texts)
 
 
 def train_ours(texts: list[str], vocab_size: int) -> NDArray[np.int32]:
@@ -100,28 +117,33 @@ def encoding_rows(texts: list[str], vocab_size: int, rounds: int, note: str) -> 
     # A fresh encoder each time: the words it remembers are part of the work.
     expected = [their_tiktoken.encode_ordinary(text) for text in texts]
     assert [ids.tolist() for ids in Tokenizer(vocabulary).encode_documents(texts)] == expected, "ids differ"
+    contenders: list[tuple[str, Callable[[], object]]] = [
+        (OURS, lambda: Tokenizer(vocabulary).encode_documents(texts)),
+        ("tiktoken", lambda: [their_tiktoken.encode_ordinary(text) for text in texts]),
+        ("tokenizers", lambda: their_tokenizers.encode_batch_fast(texts)),
+    ]
+    if importlib.util.find_spec("gigatoken") is None:
+        print("gigatoken is not installed: left out", file=sys.stderr)
+    else:
+        if Tokenizer(vocabulary).use_gigatoken():
+            contenders.append(("athanor with gigatoken", lambda: encode_with_gigatoken(vocabulary, texts)))
     few = texts[:50]
     assert [found.ids for found in their_tokenizers.encode_batch(few)] == expected[:50], "ids of tokenizers differ"
-    return compare(
-        f"encode, vocabulary {vocab_size}",
-        [
-            (OURS, lambda: Tokenizer(vocabulary).encode_documents(texts)),
-            ("tiktoken", lambda: [their_tiktoken.encode_ordinary(text) for text in texts]),
-            ("tokenizers", lambda: their_tokenizers.encode_batch_fast(texts)),
-        ],
-        rounds,
-        note,
-    )
+    return compare(f"encode, vocabulary {vocab_size}", contenders, rounds, note)
 
 
 def main() -> None:
-    chosen = arguments(__doc__)
-    texts = documents(QUICK_BYTES if chosen.quick else FULL_BYTES)
+    parser = parser_of(__doc__)
+    parser.add_argument("--text", type=Path, metavar="FILE", help="Parquet file whose column `text` is the text")
+    parser.add_argument("--rounds", type=int, help="rounds (3 with --quick, else 5)")
+    chosen = parser.parse_args()
+    found = documents(QUICK_BYTES if chosen.quick else FULL_BYTES) if chosen.text is None else documents_of(chosen.text)
+    texts = found[:: max(1, sum(map(len, found)) // QUICK_BYTES)] if chosen.quick else found
     vocab_size = QUICK_VOCABULARY if chosen.quick else FULL_VOCABULARY
-    rounds = 3 if chosen.quick else 5
+    rounds = chosen.rounds or (3 if chosen.quick else 5)
     note = f"{sum(len(text.encode()) for text in texts) / 1e6:.1f} MB in {len(texts)} documents"
     rows = training_rows(texts, vocab_size, rounds, note) + encoding_rows(texts, vocab_size, rounds, note)
-    report(rows, ["athanor", "numba", "tokenizers", "tiktoken", "rustbpe"], chosen.json)
+    report(rows, ["athanor", "numba", "tokenizers", "tiktoken", "rustbpe", "gigatoken"], chosen.json)
 
 
 if __name__ == "__main__":
