@@ -131,25 +131,6 @@ def wait_for_checkpoint(child: "subprocess.Popen[bytes]", out: Path, steps: int)
         time.sleep(0.002)
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_same_model_as_one(corpus: dict[str, Path], tmp_path: Path) -> None:
-    # a large epsilon: where Adam divides a rounding error by itself, no tolerance would hold
-    adamw = AdamW(lr_peak=1e-2, epsilon=1e-3)
-    fit = replace(CONFIG.fit, num_steps=6, adamw=adamw, muon=None, precision="float32", checkpoint_seconds=60.0)
-    config = replace(CONFIG, fit=fit)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    assert run_in_child(config, corpus, tmp_path / "two", *launcher).wait() == 0, (tmp_path / "child.log").read_text()
-    threads = torch.get_num_threads()
-    (tmp_path / "one").mkdir()
-    pretrain.run(config, corpus, tmp_path / "one")
-    torch.set_num_threads(threads)
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, atol=1e-5, rtol=1e-4, msg=name)
-    losses = [[row["loss"] for row in read_metrics(tmp_path / name)] for name in ("one", "two")]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-
-
 LSTM = replace(
     CONFIG,
     shape=Shape(),

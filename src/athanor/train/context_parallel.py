@@ -153,8 +153,9 @@ def _attend_backward(
         backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
         d_q, d_k, d_v = backward(*given, 0.0, causal)
         return d_q, d_k, d_v
-    unused = torch.empty(0, dtype=torch.int64, device="cpu")  # seeds of dropout, of which there is none
+    seed = torch.zeros(2, dtype=torch.uint64, device=q.device)  # of dropout, of which there is none
+    lengths = (None, None, q.shape[2], k.shape[2])
     d_q, d_k, d_v = torch.ops.aten._scaled_dot_product_flash_attention_backward(
-        d_out, q, k, v, out, log_sums.contiguous(), None, None, q.shape[2], k.shape[2], 0.0, causal, unused, unused
+        d_out, q, k, v, out, log_sums.contiguous(), *lengths, 0.0, causal, seed, seed[0]
     )
     return d_q, d_k, d_v
