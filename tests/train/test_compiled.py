@@ -117,6 +117,43 @@ def test_compiled_blocks_and_loss_give_the_same_loss_and_gradients(monkeypatch: 
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
 
 
+def test_compiled_code_with_wrong_gradients_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def right_value_wrong_gradient(function: Function, dynamic: bool) -> Function:
+        return lambda x: function(x).detach() + (x - x.detach()) * float("nan") if x.requires_grad else function(x)
+
+    def right_value_without_gradient(function: Function, dynamic: bool) -> Function:
+        return lambda x: 3 * x.detach() + 0 * x
+
+    for how in (right_value_wrong_gradient, right_value_without_gradient):
+        compile_with(monkeypatch, how)
+        monkeypatch.setattr(compiled, "_warned", set())
+        x = torch.ones(2, requires_grad=True)
+        triple = compiled.Compiled(lambda x: 3 * x, "the block")
+        (gradient,) = torch.autograd.grad(triple(x).sum(), [x])
+        assert gradient.tolist() == [3, 3]
+        assert "compiled code is wrong" in "".join(capsys.readouterr())
+
+
+def test_validation_of_another_shape_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    def remember(function: Function, dynamic: bool) -> Function:
+        def call(x: torch.Tensor) -> Any:
+            shapes.append(x.shape[0])
+            return function(x)
+
+        return call
+
+    compile_with(monkeypatch, remember)
+    function = compiled.Compiled(lambda x: 2 * x, "the block", only_training=True)
+    with torch.no_grad():
+        assert function(torch.ones(3)).sum() == 6
+    assert function(torch.ones(4)).sum() == 8
+    assert set(shapes) == {4}
+
+
 def test_weights_and_rare_targets_are_exact_in_the_compiled_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     traced(monkeypatch)
     hidden = torch.tensor([[300.0], [1.0], [2.0]], requires_grad=True)

@@ -15,7 +15,7 @@ sliding window: the last positions that a token sees (Beltagy et al. 2020; Jiang
 
 # B batch, T positions, H query heads, G key-value heads, K head width, N sequences, L longest sequence
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -125,8 +125,32 @@ def _plain(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int | None) -
         hidden_TT.masked_fill_(_seen(T, T, window, hidden_TT.device).logical_not_(), float("-inf"))
     q = q_BHTK.reshape(B * G, H // G * T, K)
     k, v = k_BGTK.reshape(B * G, T, K), v_BGTK.reshape(B * G, T, K)
-    scores = torch.baddbmm(hidden_TT.repeat(H // G, 1), q, k.mT, alpha=K**-0.5)
-    return torch.bmm(scores.softmax(dim=-1), v).view(B, H, T, K)
+    attended: Tensor = _Products.apply(hidden_TT.repeat(H // G, 1), q, k, v, K**-0.5)  # type: ignore[no-untyped-call]
+    return attended.view(B, H, T, K)
+
+
+class _Products(torch.autograd.Function):
+    """Softmax of `mask + scale q k'`, times v, for rows [N, T, K]; the gradients written out.
+
+    They are torch's own, but that of the keys comes as [T, K]. Torch takes it of the transposed keys, and the code
+    that torch 2.13 compiles to turn it back reads uninitialised memory on some processors in bfloat16.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, mask: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        weights = torch.baddbmm(mask, q, k.mT, alpha=scale).softmax(dim=-1)
+        ctx.save_for_backward(q, k, v, weights)
+        ctx.scale = scale
+        return torch.bmm(weights, v)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (d_out,) = grad_outputs
+        q, k, v, weights = ctx.saved_tensors
+        d_v = torch.bmm(weights.mT, d_out)
+        d_weights = torch.bmm(d_out, v.mT)
+        d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+        return None, torch.bmm(d_scores, k) * ctx.scale, torch.bmm(d_scores.mT, q) * ctx.scale, d_v, None
 
 
 def _blockwise(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int) -> Tensor:

@@ -2,7 +2,9 @@
 
 What is compiled is called as before. The first call with new shapes compiles; where that fails (no C++ compiler, an
 operation the compiler does not know) one warning says why, and the plain function computes from then on, with the
-same result but for rounding.
+same result but for rounding. The first result of compiled code is compared with the plain one, gradients included, and
+code that computes something else is not used: torch 2.13 was seen to compile attention in bfloat16 to gradients that
+are not numbers on a processor with AMX.
 
 The compiler keeps its libraries in a folder of ours per version of torch and Python. A process that was killed while
 it compiled can leave a truncated library there, and every later run would fail at loading it: on that error the
@@ -19,25 +21,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from athanor.core import console
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+TOLERANCE = 0.05  # of the norm: far more than rounding in bfloat16, far less than a mistake
 TRUNCATED = ("file too short", "invalid ELF header", "cannot read file data", "unexpected end of file")
 
 
 class Compiled:
-    """A function or method that computes in compiled form, or in its own where that cannot be had."""
+    """A function or method that computes in compiled form, or in its own where that cannot be had.
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        self.plain, self.name = function, name
+    With `only_training` it is compiled where gradients are recorded: validation and samples come in many shapes, each
+    of which would be compiled anew.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, only_training: bool = False) -> None:
+        self.plain, self.name, self.only_training = function, name, only_training
         self._compiled: Callable[..., Any] | None = None
         self.failed = False
         self._lock = threading.Lock()  # of the first call: micro-batches run side by side
 
     def __call__(self, *arguments: Any) -> Any:
-        if self.failed:
+        if self.failed or (self.only_training and not torch.is_grad_enabled()):
             return self.plain(*arguments)
         if self._compiled is None:
             with self._lock:
@@ -53,7 +60,7 @@ class Compiled:
         cache = cache_folder()
         compiled = torch.compile(self.plain, dynamic=False)
         try:
-            result = compiled(*arguments)
+            result = self._checked(compiled, arguments)
         except Exception as error:
             if not is_truncated_library(error):
                 return self._give_up(error, arguments)
@@ -62,11 +69,20 @@ class Compiled:
             torch.compiler.reset()
             compiled = torch.compile(self.plain, dynamic=False)
             try:
-                result = compiled(*arguments)
+                result = self._checked(compiled, arguments)
             except Exception as second:
                 return self._give_up(second, arguments)
         self._compiled = compiled
         return result
+
+    def _checked(self, compiled: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """The compiled result, after it and its gradients were compared with the plain ones."""
+        ours, theirs = (_probe(function, self.plain, arguments) for function in (self.plain, compiled))
+        for exact, found in zip(ours, theirs, strict=True):
+            error, size = float((found.double() - exact.double()).norm()), float(exact.double().norm())
+            if not error <= TOLERANCE * size + 1e-6:  # in this form nan is refused too
+                raise ArithmeticError(f"compiled code is wrong: off by {error:.3g} of {size:.3g}")
+        return compiled(*arguments)
 
     def _give_up(self, error: Exception, arguments: tuple[Any, ...]) -> Any:
         result = self.plain(*arguments)  # raises where the fault is the caller's
@@ -75,10 +91,26 @@ class Compiled:
         return result
 
 
+def _probe(function: Callable[..., Any], owner: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Tensor]:
+    """What `function` returns for `arguments`, and the gradients of all that goes in and of its owner's parameters."""
+    inputs = [a.detach().requires_grad_(a.requires_grad) if isinstance(a, Tensor) else a for a in arguments]
+    result = function(*inputs)
+    found = [x for x in (result if isinstance(result, tuple) else (result,)) if isinstance(x, Tensor)]
+    module = getattr(owner, "__self__", None)
+    wanted = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+    wanted += [p for p in module.parameters() if p.requires_grad] if isinstance(module, nn.Module) else []
+    outputs = [x for x in found if x.requires_grad]
+    if not outputs or not wanted:
+        return found
+    slopes = [torch.linspace(-1, 1, x.numel(), dtype=x.dtype, device=x.device).view(x.shape) for x in outputs]
+    gradients = torch.autograd.grad(outputs, wanted, slopes, allow_unused=True)
+    return [x.detach() for x in found] + [x for x in gradients if x is not None]
+
+
 def compile_blocks(model: nn.Module) -> None:
     """Compile every block of `model.blocks`; a model without blocks stays as it is."""
     for block in getattr(model, "blocks", ()):
-        block.forward = Compiled(block.forward, type(block).__name__)
+        block.forward = Compiled(block.forward, type(block).__name__, only_training=True)
 
 
 def cache_folder() -> Path:
