@@ -89,7 +89,7 @@ class Shape:
     mup: MuP | None = field(default=None, metadata={"added": None})
     """Scale rates and outputs with the width, so that rates found on a narrow model hold; none: as they are."""
     value_embeddings: bool = field(default=False, metadata={"added": False})
-    """A table of values per token in every second block: learns more per second, cannot be exported."""
+    """A table of values per token in every second block, added in attention behind a gate; cannot be exported."""
     experts: Experts | None = field(default=None, metadata={"added": None})
     """Mixture of experts: exported as Qwen3-MoE, or Mixtral without qk_norm; none: one feed-forward layer for all."""
     rope_scaling: RopeScaling | None = field(default=None, metadata={"added": None})

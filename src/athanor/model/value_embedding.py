@@ -28,4 +28,4 @@ class ValueEmbedding(nn.Module):
         """What is added to the values [B, T, G, K]; a gate of zeros lets the table in as it is."""
         looked_up_BTD: Tensor = self.embedding(tokens_BT).to(x_BTD.dtype)
         opened_BTG = 2 * torch.sigmoid(self.gate(x_BTD[..., : self.gate.weight.shape[1]]))
-        return looked_up_BTD.unflatten(-1, (self.num_heads, self.head_width)) * opened_BTG[..., None]
+        return looked_up_BTD.view(*tokens_BT.shape, self.num_heads, self.head_width) * opened_BTG[..., None]
