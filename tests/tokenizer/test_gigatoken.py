@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from athanor.tokenizer.gigatoken_encoder import every_character
+from athanor.tokenizer.gigatoken_encoder import _long_pages, every_character
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.tokenizer.vocabulary import Vocabulary
 
@@ -34,6 +34,16 @@ def test_ids_are_ours(tokenizer: Tokenizer, fast: Tokenizer, texts: list[str]) -
 def test_real_text_has_our_ids(tokenizer: Tokenizer, fast: Tokenizer, texts: list[str]) -> None:
     for found, expected in zip(fast.encode_documents(texts), tokenizer.encode_documents(texts), strict=True):
         assert np.array_equal(found, expected)
+
+
+def test_pages_of_long_characters_are_found() -> None:
+    text = np.frombuffer("aé€\U00010941 \U0001f600\U0010ffff".encode(), np.uint8)
+    assert _long_pages(text).tolist() == [0x109, 0x1F6, 0x10FF]
+
+
+def test_letters_new_in_unicode_have_our_ids(tokenizer: Tokenizer, fast: Tokenizer) -> None:
+    text = "a\U00010941b 1\U00010942\n\U00011dbb\n"
+    assert fast.encode_documents(["plain", text])[1].tolist() == tokenizer.encode(text)
 
 
 def test_every_character_is_looked_at() -> None:
