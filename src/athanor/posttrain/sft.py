@@ -51,6 +51,11 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     write_jsonl(out / "skipped.jsonl", [*left_out.rows, *test_left_out.rows])
     if not train:
         raise ValueError(f"{data / 'sft.jsonl'}: no conversation to learn from ({_told(left_out)})")
+    if config.lora is not None and tokenizer.vocab_size > Tokenizer.load(inputs["model"]).vocab_size:
+        warn(
+            "sft: LoRA leaves the embeddings of the new special tokens as they start; train without it, or choose a "
+            "chat_template whose tokens the base has"
+        )
     if left_out.rows:
         warn(f"sft: {len(left_out.rows)} rows left out, see skipped.jsonl ({_told(left_out)})")
     for row in train[: config.show_mask]:
