@@ -12,7 +12,7 @@ from athanor.inference.text import TextStream, complete
 class Bytes:
     """A tokenizer whose tokens are the bytes, and two more that end things."""
 
-    eos_id, end_of_turn_id = 256, 257
+    stop_ids = (256, 257)
 
     def decode_bytes(self, ids):
         return bytes(ids)

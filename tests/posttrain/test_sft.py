@@ -219,8 +219,8 @@ def test_reward_models_and_dpo_train_adapters_too(base: Path, tmp_path: Path) ->
     ]
     data = tmp_path / "preferences"
     data.mkdir()
-    for name in ("proxy", "held_out"):
-        write_jsonl(data / f"{name}.jsonl", rows)
+    write_jsonl(data / "proxy.jsonl", rows[:-1])
+    write_jsonl(data / "held_out.jsonl", rows[-1:])
     inputs = {"model": base, "preferences": data}
     lora = Lora(rank=2)
     reward_model.run(RewardModel(num_steps=2, batch_size=2, max_epochs=4, lora=lora), inputs, tmp_path / "rm")

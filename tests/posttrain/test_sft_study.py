@@ -95,8 +95,8 @@ def test_a_reward_model_or_an_endpoint_judges_the_answers(
         {"prompt": conversation(n, "p")["messages"][:1], "chosen": n, "rejected": "no", "rejected_kind": "x"}
         for n in NAMES
     ]
-    for name in ("proxy", "held_out"):
-        write_jsonl(data / f"{name}.jsonl", pairs)
+    write_jsonl(data / "proxy.jsonl", pairs[:-2])
+    write_jsonl(data / "held_out.jsonl", pairs[-2:])
     reward_model.run(RewardModel(num_steps=1), {"model": base, "preferences": data}, tmp_path / "rm")
     metrics = sft_study.run(one, {"model": base, "reward_model": tmp_path / "rm"}, tmp_path / "scored")
     assert 0 <= metrics["curve"][0]["win_rate"] <= 1

@@ -69,6 +69,8 @@ def fit_vocabulary(model: Transformer, num_tokens: int) -> None:
             missing = max(0, num_tokens - len(rows_VD))
             new_VD = rows_VD.mean(dim=0, keepdim=True).expand(missing, -1)
             layer.weight = nn.Parameter(torch.cat([rows_VD[:num_tokens], new_VD]).contiguous())
+    if model.head is not None:
+        model.head.parts = (num_tokens,)
     model.config = replace(model.config, vocab_size=num_tokens)
 
 
