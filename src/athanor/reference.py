@@ -53,8 +53,8 @@ def command_reference() -> str:
     ]
     for command in cli.OTHER_COMMANDS:
         lines += ["", f"### athanor {command.words}", "", command.summary, ""]
-        kind = command.options.partition(":")[2]
-        lines += [f"Options: those of {kind}."] if kind in KINDS else _field_lines(imported(command.options))
+        options = command.options.partition(":")[2]
+        lines += [f"Options: those of {options}."] if options in KINDS else _field_lines(imported(command.options))
     lines += ["", "## Kinds of steps", "", "In a recipe under `kind:`; by themselves as the command named."]
     for kind in KINDS.values():
         words = next((each.words for each in table.values() if each.options.endswith(f":{kind.name}")), None)
