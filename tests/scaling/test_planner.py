@@ -17,9 +17,10 @@ from athanor.scaling.laws import Optimum, law
 from athanor.scaling.layout import GRADIENT, HEADROOM, KEPT, LOGITS, OPTIMIZER, WEIGHT, layout_for
 from athanor.scaling.plan_command import run
 from athanor.scaling.plan_page import html_of, svg_of, text_of
-from athanor.scaling.planner import accelerator_hours, energy_kwh, planned, rates
+from athanor.scaling.planner import accelerator_hours, energy_kwh, planned
 from athanor.scaling.planner_config import PUBLISHED, Plan
 from athanor.scaling.shape import shape_for
+from athanor.train.depth import step_law
 
 EPOCH = law("chinchilla", **PUBLISHED["besiroglu"][0])
 H100 = read_hardware().accelerator("h100")
@@ -86,7 +87,7 @@ def test_tokens_per_parameter_grow_with_use_as_derived() -> None:
 
 
 def test_the_step_law_gives_the_batch_of_llama_3_405b() -> None:
-    lr, batch = rates(405e9, 15.6e12)
+    lr, batch = step_law(405e9, 15.6e12)
     assert 12e6 < batch < 24e6  # 16M there
     assert 6e-5 < lr < 1.6e-4  # 8e-5 there
 

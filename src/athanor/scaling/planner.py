@@ -36,6 +36,7 @@ from athanor.scaling.planner_config import PUBLISHED, Plan
 from athanor.scaling.repeated import PUBLISHED as REPETITION
 from athanor.scaling.repeated import RepeatedLaw
 from athanor.scaling.shape import shape_for
+from athanor.train.depth import step_law
 
 RUNGS, SIZES = 5, 5  # budgets of the ladder, and models at each
 RUNG_STEP = 3.0  # between two budgets
@@ -97,7 +98,7 @@ def planned(plan: Plan) -> dict[str, Any]:
             f"a shape of {as_shaped:.3g} parameters where the law says {chosen.parameters:.3g}: none with a vocabulary "
             f"of {plan.vocab_size:,} comes nearer (--vocab-size)"
         )
-    lr, batch_tokens = rates(count_parameters(model, "non_embedding"), chosen.tokens)
+    lr, batch_tokens = step_law(count_parameters(model, "non_embedding"), chosen.tokens)
     layout, batch_size = _laid_out(plan, model, accelerator, budget, batch_tokens)
     gpu_hours = accelerator_hours(chosen.compute, accelerator)
     loss = _loss(plan, known, chosen)
@@ -210,11 +211,6 @@ def accelerator_hours(flops: float, accelerator: Accelerator) -> float:
 def energy_kwh(hours: float, watts: float, pue: float = 1.0) -> float:
     """Kilowatt hours of accelerators that run for `hours` in all."""
     return hours * watts / 1000.0 * pue
-
-
-def rates(parameters: float, tokens: float) -> tuple[float, float]:
-    """Peak learning rate of AdamW and tokens of a batch, by the Step Law (Li et al. 2025, eq. 1)."""
-    return 1.79 * parameters**-0.713 * tokens**0.307, 0.58 * tokens**0.571
 
 
 def ladder(law_: Law, budget: Budget, accelerator: Accelerator, flops: float) -> dict[str, Any]:
