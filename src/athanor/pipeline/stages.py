@@ -194,7 +194,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "train",
         "athanor.train",
-        "cross-entropy, AdamW and Muon, warm-up/stable/decay with annealing on the good data",
+        "cross-entropy, AdamW and Muon, warm-up/stable/decay, continual training, parallel layouts, profile",
         (
             Kind(
                 "train.pretrain",
@@ -308,7 +308,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "posttrain",
         "athanor.posttrain",
-        "chat format, instructions, SFT, reward model, DPO, PPO",
+        "chat templates, instructions, SFT and LoRA, reward model, DPO and its kin, PPO, GRPO",
         (
             Kind(
                 "posttrain.instructions",
