@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from athanor.core.workers import available_cores
+
 EXECUTE = "athanor.pipeline.execute"
 
 # Threads that wait for each other sleep instead of spinning: on cores shared with other programs a training step
@@ -68,5 +70,6 @@ LAUNCHERS: dict[str, Callable[[Path, Launch], list[str]]] = {"local": local_comm
 
 
 def environment_of(launch: Launch) -> dict[str, str]:
-    """The environment of the step's processes."""
-    return {**QUIET, **os.environ, **launch.environment}
+    """The environment of the step's processes; those of torchrun share the cores of their machine."""
+    shared = {"OMP_NUM_THREADS": str(max(1, available_cores() // launch.processes))}
+    return {**QUIET, **(shared if launch.launcher == "torchrun" else {}), **os.environ, **launch.environment}
