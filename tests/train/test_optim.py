@@ -1,6 +1,7 @@
 """AdamW and Muon step as their papers say, role by role, and continue exactly from their state."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -61,17 +62,20 @@ def test_muon_makes_stacked_maps_orthogonal_one_by_one() -> None:
     torch.testing.assert_close(before - model.blocks[0].qkv.weight.detach(), torch.cat(expected), atol=1e-5, rtol=1e-4)
 
 
-def test_adamw_groups_have_their_own_rates_and_only_matrices_decay() -> None:
+@pytest.mark.parametrize("tables", [(0.0, 0.0), (0.3, 0.7)])
+def test_adamw_groups_have_their_own_rates_and_decays(tables: tuple[float, float]) -> None:
     model = Transformer(CONFIG)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    adamw = AdamW(lr_peak=0.01, embedding_lr_peak=0.1, head_lr_peak=0.02, weight_decay=0.5, epsilon=1e-12)
+    decays = {"matrix": 0.5, "embedding": tables[0], "head": tables[1]}
+    rates = AdamW(lr_peak=0.01, embedding_lr_peak=0.1, head_lr_peak=0.02, weight_decay=0.5, epsilon=1e-12)
+    adamw = replace(rates, embedding_weight_decay=tables[0], head_weight_decay=tables[1])
     optimizer = Optimizer(model, adamw, muon=None)
     with_gradients(model, seed=1)
     signs = {name: p.grad.sign() for name, p in model.named_parameters() if p.grad is not None}
     optimizer.step(0.5)
     for name, parameter in model.named_parameters():
         lr = {"embedding": 0.1, "head": 0.02}.get(role_of(name, parameter), 0.01) * 0.5
-        decay = lr * 0.5 if role_of(name, parameter) == "matrix" else 0.0
+        decay = lr * decays.get(role_of(name, parameter), 0.0)
         expected = before[name] * (1 - decay) - lr * signs[name]  # Adam's first step has the size of the rate
         torch.testing.assert_close(parameter.detach(), expected, atol=1e-5, rtol=1e-4, msg=name)
 

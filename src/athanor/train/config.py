@@ -51,8 +51,11 @@ class AdamW:
     epsilon: float = 1e-8
     """Added to the root of the mean square."""
     weight_decay: float = 0.1
-    """Pull of the matrices towards zero, per step and unit of learning rate; embeddings, output layer and
-    gains have none."""
+    """Pull of the matrices towards zero, per step and unit of learning rate; gains have none."""
+    embedding_weight_decay: float = field(default=0.0, metadata={"added": 0.0})
+    """Pull of the token embedding towards zero; worth it where text is read many times."""
+    head_weight_decay: float = field(default=0.0, metadata={"added": 0.0})
+    """Pull of the output layer towards zero."""
 
 
 @dataclass(frozen=True)

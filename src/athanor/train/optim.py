@@ -119,8 +119,8 @@ def _adamw_groups(config: AdamW, matrix_rate: float) -> list[tuple[Role, float, 
     needs nothing of it: its updates have the same spectral norm at any width (Yang, Simon & Bernstein 2023).
     """
     return [
-        ("embedding", config.embedding_lr_peak or config.lr_peak, 0.0),
-        ("head", config.head_lr_peak or config.lr_peak, 0.0),
+        ("embedding", config.embedding_lr_peak or config.lr_peak, config.embedding_weight_decay),
+        ("head", config.head_lr_peak or config.lr_peak, config.head_weight_decay),
         ("router", config.lr_peak, 0.0),
         ("gain", config.lr_peak, 0.0),
         ("matrix", config.lr_peak * matrix_rate, config.weight_decay / matrix_rate),
