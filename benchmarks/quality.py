@@ -66,6 +66,11 @@ def with_muon(**changes: float) -> PretrainFit:
     return replace(PretrainFit(), muon=replace(Muon(), **changes))
 
 
+def decays() -> PretrainFit:
+    tables = with_adamw(embedding_weight_decay=0.05, head_weight_decay=0.5).adamw
+    return replace(compiled(with_muon(weight_decay=0.3)), adamw=tables)
+
+
 def with_schedule(**changes: Any) -> PretrainFit:
     return replace(PretrainFit(), schedule=replace(PretrainFit().schedule, **changes))
 
@@ -102,10 +107,11 @@ CANDIDATES = {
     ),
     "decay-0.1": Candidate("weight decay .1, compiled; exportable", fit=compiled(with_muon(weight_decay=0.1))),
     "decay-1": Candidate("weight decay 1, compiled; exportable", fit=compiled(with_muon(weight_decay=1.0))),
-    "values-decay": Candidate(
-        "value embeddings, weight decay .3, compiled; not exportable",
+    "decays": Candidate("weight decay .3, embedding .05, output layer .5, compiled; exportable", fit=decays()),
+    "values-decays": Candidate(
+        "value embeddings and all three decays, compiled; not exportable",
         with_values,
-        compiled(with_muon(weight_decay=0.3)),
+        decays(),
     ),
     "adamw": Candidate("AdamW 6e-3 alone, tied", tied, replace(PretrainFit(), muon=None, adamw=AdamW(lr_peak=6e-3))),
     "no-qk-norm": Candidate("exportable as Llama", without_qk_norm),
