@@ -9,7 +9,17 @@ from athanor.core.config import ConfigError
 from athanor.model.config import LstmConfig, ModelConfig
 from athanor.model.count import flops_per_token
 from athanor.scaling.config import Table
-from athanor.scaling.ladder import Family, Ladder, Run, best_factor, group, make_run, tuned_rule, tuning_runs
+from athanor.scaling.ladder import (
+    Family,
+    Ladder,
+    Run,
+    best_factor,
+    group,
+    make_run,
+    tuned_rule,
+    tuned_rules,
+    tuning_runs,
+)
 from athanor.scaling.runs import read_runs
 
 VOCAB, UNIQUE = 1024, 2_000_000
@@ -74,6 +84,31 @@ def test_a_family_may_have_a_weight_decay_of_its_own() -> None:
     assert decays == [(0.1, 0.1), (0.0, 0.0)]
     with pytest.raises(ValueError, match="weight_decay is -1"):
         Family(weight_decay=-1)
+
+
+def test_batches_are_tuned_with_their_rates_and_carried_by_a_rule() -> None:
+    ladder = Ladder(
+        families={"transformer": Family(sizes=((1, 16), (2, 32)))},
+        compute_budgets=(2e11,),
+        target_budgets=(),
+        lr_factors=(0.5, 1.0, 2.0),
+        batch_factors=(1.0, 2.0, 4.0),
+    )
+    tried = tuning_runs(ladder, "transformer", VOCAB, UNIQUE)
+    assert len(tried) == 2 * 9 == len({run.name for run in tried})
+    assert {run.batch_size for run in tried} == {8, 16, 32}
+
+    def loss(run: Run) -> float:  # the larger the batch the larger the rate; best at twice the batch, everywhere
+        rate = (math.log(run.lr_factor) - 0.5 * math.log(run.batch_factor)) ** 2
+        return 4 + 0.1 * rate + 0.1 * (math.log(run.batch_factor) - math.log(2)) ** 2
+
+    found = tuned_rules({run: loss(run) for run in tried})
+    assert found.batch.factor(5e4) == pytest.approx(2.0, rel=0.1)
+    assert found.learning_rate.factor(5e4) == pytest.approx(2**0.5, rel=0.05)
+    run = make_run(ladder, "transformer", (2, 32), 2e11, 1.0, 0, VOCAB, batch_factor=2.0)
+    plain = make_run(ladder, "transformer", (2, 32), 2e11, 1.0, 0, VOCAB)
+    assert run.batch_size == 2 * plain.batch_size and run.num_steps == pytest.approx(plain.num_steps / 2, abs=1)
+    assert run.name.endswith("-b2-s0") and not plain.name.endswith("-b1-s0")
 
 
 def test_the_rule_finds_the_power_law_behind_the_losses() -> None:

@@ -39,7 +39,7 @@ from athanor.pipeline.settings import lay_over, parted, read_yaml
 from athanor.pipeline.step import Step, step_json
 from athanor.scaling import ladder as plan
 from athanor.scaling import prediction
-from athanor.scaling.ladder import Ladder, RateRule, Run
+from athanor.scaling.ladder import Ladder, RateRule, Rules, Run
 from athanor.scaling.table import row_of, write_rows
 
 TOP_KEYS = ("name", "about", "base", "ladder")
@@ -159,15 +159,16 @@ def sweep(opened: Opened, root: Path, processes: int, argv: Sequence[str] = ()) 
 
 def _climb(ladder: Ladder, runs: "_Runs", vocab_size: int, unique_tokens: int) -> dict[str, Any]:
     """Tune, climb budget by budget, then make the target runs; what is worth telling about it."""
-    rules: dict[str, RateRule] = {}
+    rules: dict[str, Rules] = {}
     tuning = {family: plan.tuning_runs(ladder, family, vocab_size, unique_tokens) for family in ladder.families}
-    if len(ladder.lr_factors) > 1:
+    if ladder.tunes:
         runs.finish([run for each in tuning.values() for run in each], "tuning", tuning=True)
     for family, tried in tuning.items():
-        losses = {run: runs.loss(run) for run in tried} if len(ladder.lr_factors) > 1 else {}
-        rules[family] = plan.tuned_rule(losses) if losses else RateRule(ladder.lr_factors[0], 0.0, 1.0, 0.0, 1e9)
-        for label in rules[family].at_edge:
-            warn(f"{family} {label}: the best of lr_factors is the first or the last; widen them")
+        fixed = [RateRule(each[0], 0.0, 1.0, 0.0, 1e9) for each in (ladder.lr_factors, ladder.batch_factors)]
+        rules[family] = plan.tuned_rules({run: runs.loss(run) for run in tried}) if ladder.tunes else Rules(*fixed)
+        for name, rule in (("lr_factors", rules[family].learning_rate), ("batch_factors", rules[family].batch)):
+            for label in rule.at_edge:
+                warn(f"{family} {label}: the best of {name} is the first or the last; widen them")
     left_out = []
     for budget in (*ladder.compute_budgets, *ladder.target_budgets):
         wanted: list[Run] = []
@@ -175,7 +176,16 @@ def _climb(ladder: Ladder, runs: "_Runs", vocab_size: int, unique_tokens: int) -
             members, without = plan.group(ladder, family, budget, vocab_size, unique_tokens)
             left_out += without
             tuned = [
-                plan.make_run(ladder, family, run.size, budget, rules[family].factor(run.parameters), seed, vocab_size)
+                plan.make_run(
+                    ladder,
+                    family,
+                    run.size,
+                    budget,
+                    rules[family].learning_rate.factor(run.parameters),
+                    seed,
+                    vocab_size,
+                    rules[family].batch.factor(run.parameters),
+                )
                 for run in members
                 for seed in ladder.seeds
             ]
@@ -197,7 +207,8 @@ def _climb(ladder: Ladder, runs: "_Runs", vocab_size: int, unique_tokens: int) -
             wanted += tuned
         runs.finish(wanted, f"budget {budget:.3g}")
     return {
-        "learning_rates": {family: asdict(rule) for family, rule in rules.items()},
+        "learning_rates": {family: asdict(each.learning_rate) for family, each in rules.items()},
+        "batches": {family: asdict(each.batch) for family, each in rules.items()},
         "left_out": [asdict(each) for each in left_out],
         "predictions": runs.checks(),
     }
@@ -426,7 +437,7 @@ def _show(opened: Opened, root: Path) -> None:
     vocab_size, unique_tokens = _dataset(tokens)
     ladder = opened.ladder
     for family in ladder.families:
-        tuning = plan.tuning_runs(ladder, family, vocab_size, unique_tokens) if len(ladder.lr_factors) > 1 else []
+        tuning = plan.tuning_runs(ladder, family, vocab_size, unique_tokens) if ladder.tunes else []
         print(f"{family}: {len(tuning)} runs of tuning")
         for budget in (*ladder.compute_budgets, *ladder.target_budgets):
             members, left_out = plan.group(ladder, family, budget, vocab_size, unique_tokens)

@@ -72,6 +72,8 @@ class Ladder:
     lr_factors: tuple[float, ...] = (1.0,)
     """Multiples of the learning rates below to try on the smallest budget; the best ones, as a power law in the size
     and never beyond those tried, hold for all other runs."""
+    batch_factors: tuple[float, ...] = (1.0,)
+    """Multiples of batch_size to try there too, each with every learning rate; the best ones hold as the rates do."""
     muon: Muon | None = field(default_factory=Muon)
     """Optimizer of the matrices; none: AdamW takes them as well."""
     adamw: AdamW = field(
@@ -100,8 +102,14 @@ class Ladder:
         for name in ("context_length", "batch_size", "min_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not self.families or not self.seeds or not self.lr_factors or min(self.lr_factors) <= 0:
-            raise ValueError("families, seeds and lr_factors name at least one each, factors above 0")
+        factors = (self.lr_factors, self.batch_factors)
+        if not self.families or not self.seeds or any(not each or min(each) <= 0 for each in factors):
+            raise ValueError("families, seeds, lr_factors and batch_factors name at least one each, factors above 0")
+
+    @property
+    def tunes(self) -> bool:
+        """Whether there is anything to try on the smallest budget."""
+        return len(self.lr_factors) * len(self.batch_factors) > 1
 
 
 @dataclass(frozen=True)
@@ -120,11 +128,13 @@ class Run:
     parameters: int
     """By the ladder's convention."""
     config: Pretrain = field(hash=False)
+    batch_factor: float = 1.0
 
     @property
     def name(self) -> str:
         """Its name as a step, which says what it is."""
         factor = f"-lr{self.lr_factor:g}" if self.lr_factor != 1 else ""
+        factor += f"-b{self.batch_factor:g}" if self.batch_factor != 1 else ""
         return f"{self.family}-{self.layers}x{self.width}-{self.budget:.3g}{factor}-s{self.seed}"
 
     @property
@@ -155,7 +165,14 @@ class LeftOut:
 
 
 def make_run(
-    ladder: Ladder, family: str, size: tuple[int, int], budget: float, lr_factor: float, seed: int, vocab_size: int
+    ladder: Ladder,
+    family: str,
+    size: tuple[int, int],
+    budget: float,
+    lr_factor: float,
+    seed: int,
+    vocab_size: int,
+    batch_factor: float = 1.0,
 ) -> Run:
     """The run of one size with one budget."""
     kind = ladder.families[family]
@@ -163,7 +180,7 @@ def make_run(
     shape = _shape(kind, layers, width, ladder.context_length)
     model = LstmConfig.of(shape, vocab_size) if isinstance(shape, LstmShape) else ModelConfig.of(shape, vocab_size)
     growth = (budget / ladder.compute_budgets[0]) ** ladder.batch_exponent
-    batch_size = max(1, round(ladder.batch_size * growth))
+    batch_size = max(1, round(ladder.batch_size * growth * batch_factor))
     step_tokens = batch_size * ladder.context_length
     num_steps = max(1, round(budget / (flops_per_token(model, ladder.flops) * step_tokens)))
     muon = None if ladder.muon is None else replace(ladder.muon, lr_peak=_scaled(ladder.muon.lr_peak, lr_factor))
@@ -193,7 +210,18 @@ def make_run(
     )
     parameters = count_parameters(model, ladder.parameters)
     return Run(
-        family, kind.architecture, layers, width, budget, lr_factor, batch_size, num_steps, seed, parameters, config
+        family,
+        kind.architecture,
+        layers,
+        width,
+        budget,
+        lr_factor,
+        batch_size,
+        num_steps,
+        seed,
+        parameters,
+        config,
+        batch_factor,
     )
 
 
@@ -227,7 +255,7 @@ def _misfit(ladder: Ladder, run: Run, unique_tokens: int) -> str:
 
 
 def tuning_runs(ladder: Ladder, family: str, vocab_size: int, unique_tokens: int) -> list[Run]:
-    """Every size that takes part in the smallest budget, with every factor of the learning rates.
+    """Every size that takes part in the smallest budget, with every factor of the learning rates and of the batch.
 
     Raises ConfigError where none does.
     """
@@ -239,15 +267,16 @@ def tuning_runs(ladder: Ladder, family: str, vocab_size: int, unique_tokens: int
             + "; ".join(f"{each.size[0]}x{each.size[1]} {each.reason}" for each in left_out)
         )
     return [
-        make_run(ladder, family, run.size, budget, factor, ladder.seeds[0], vocab_size)
+        make_run(ladder, family, run.size, budget, factor, ladder.seeds[0], vocab_size, batch_factor)
         for run in members
+        for batch_factor in ladder.batch_factors
         for factor in ladder.lr_factors
     ]
 
 
 @dataclass(frozen=True)
 class RateRule:
-    """The best factor of the learning rates as a power of the number of parameters."""
+    """The best factor of the learning rates, or of the batch, as a power of the number of parameters."""
 
     at_reference: float
     exponent: float
@@ -266,15 +295,42 @@ class RateRule:
         return float(f"{min(max(value, self.lowest), self.highest):.3g}")
 
 
-def tuned_rule(losses: Mapping[Run, float]) -> RateRule:
-    """The rule that the losses of `tuning_runs` of one family suggest.
+@dataclass(frozen=True)
+class Rules:
+    """What the runs of tuning of one family say."""
+
+    learning_rate: RateRule
+    batch: RateRule
+
+
+def tuned_rules(losses: Mapping[Run, float]) -> Rules:
+    """The rules of learning rate and batch from the losses of `tuning_runs` of one family.
+
+    A batch is judged by its best learning rate, learning rates at the best batch of their size.
+    """
+    best_of: dict[tuple[tuple[int, int], float], Run] = {}
+    for run, loss in losses.items():
+        key = run.size, run.batch_factor
+        if key not in best_of or loss < losses[best_of[key]]:
+            best_of[key] = run
+    batch_of = {
+        size: min((run for run in best_of.values() if run.size == size), key=losses.__getitem__).batch_factor
+        for size, _ in best_of
+    }
+    at_best = {run: loss for run, loss in losses.items() if run.batch_factor == batch_of[run.size]}
+    batches = {run: losses[run] for run in best_of.values()}
+    return Rules(tuned_rule(at_best), tuned_rule(batches, "batch_factor"))
+
+
+def tuned_rule(losses: Mapping[Run, float], setting: Literal["lr_factor", "batch_factor"] = "lr_factor") -> RateRule:
+    """The rule for one setting that the losses of runs of one family suggest.
 
     The best factor of a size is the minimum of a parabola in the logarithm of the factor through the best
     one tried and its neighbours; the rule is the straight line in logarithms through those of all sizes.
     """
     sizes: dict[tuple[int, int], list[tuple[float, float, int]]] = {}
     for run, loss in losses.items():
-        sizes.setdefault(run.size, []).append((run.lr_factor, loss, run.parameters))
+        sizes.setdefault(run.size, []).append((getattr(run, setting), loss, run.parameters))
     points, best, at_edge = [], {}, []
     for (layers, width), tried in sorted(sizes.items()):
         tried.sort()
@@ -287,7 +343,7 @@ def tuned_rule(losses: Mapping[Run, float]) -> RateRule:
     level = sum(y for _, y in points) / len(points)
     spread = sum((x - middle) ** 2 for x, _ in points)
     slope = sum((x - middle) * (y - level) for x, y in points) / spread if spread > 0 else 0.0
-    factors = [run.lr_factor for run in losses]
+    factors = [getattr(run, setting) for run in losses]
     return RateRule(math.exp(level), slope, math.exp(middle), min(factors), max(factors), best, tuple(at_edge))
 
 
