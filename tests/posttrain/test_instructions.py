@@ -10,7 +10,7 @@ from athanor.core.artifact import read_jsonl
 from athanor.core.documents import Document, write_shard
 from athanor.posttrain import instructions
 from athanor.posttrain.config import Instructions
-from athanor.posttrain.splits import deal, normalised
+from athanor.posttrain.splits import CONVERSATION_SPLITS, TRAINING_SPLITS, deal, normalised
 from athanor.tokenizer.chat_template import check_messages
 
 from .conftest import folder_bytes
@@ -59,7 +59,7 @@ def article(title: str, text: str) -> str:
 def rows(tmp_path: Path) -> dict[str, list[dict]]:
     inputs = write_inputs(tmp_path, pydoc_pages(), held_out=2)
     instructions.run(Instructions(workers=1), inputs, tmp_path / "out")
-    return {name: list(read_jsonl(tmp_path / "out" / f"{name}.jsonl")) for name in instructions.SPLITS}
+    return {name: list(read_jsonl(tmp_path / "out" / f"{name}.jsonl")) for name in CONVERSATION_SPLITS}
 
 
 def test_rows_are_conversations_that_ask_for_the_name(rows):
@@ -88,7 +88,7 @@ def test_splits_share_no_page_no_name_and_no_answer(rows):
 def test_held_out_pages_feed_the_test_split_alone(rows):
     held_out = {f"http://x/{name}.html" for name in MODULES[-2:]}
     assert {row["page"] for row in rows["test"]} <= held_out
-    assert not {row["page"] for name in instructions.TRAINING_SPLITS for row in rows[name]} & held_out
+    assert not {row["page"] for name in TRAINING_SPLITS for row in rows[name]} & held_out
 
 
 def test_an_answer_on_a_training_page_is_dropped_from_the_test(tmp_path):

@@ -22,6 +22,7 @@ from athanor.model import convert
 from athanor.posttrain import compare, dpo, grpo, ppo, preference_data, preferences, reward_model, sft
 from athanor.posttrain.config import Compare, Dpo, Grpo, Ppo, PreferenceData, Preferences, RewardModel, Sft
 from athanor.posttrain.intervals import wilson_interval
+from athanor.posttrain.splits import PAIR_SPLITS
 from athanor.train import checkpoint
 
 from .conftest import folder_bytes
@@ -100,7 +101,7 @@ def test_transformers_reads_the_folder_and_gives_the_same_logits(made: dict[str,
 
 
 def test_preferences_have_both_kinds_and_no_page_in_two_splits(made: dict[str, Path]) -> None:
-    rows = {split: list(read_jsonl(made["preferences"] / f"{split}.jsonl")) for split in preferences.SPLITS}
+    rows = {split: list(read_jsonl(made["preferences"] / f"{split}.jsonl")) for split in PAIR_SPLITS}
     pages = {split: {row["page"] for row in found} for split, found in rows.items()}
     assert not pages["proxy"] & pages["held_out"]
     assert all(page.startswith("http://x/gold") for page in pages["gold"])

@@ -6,34 +6,16 @@ In: prompts. Out: the answers in order. Limits of tokens and cost are checked be
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from athanor.core.artifact import canonical_json
-from athanor.core.chat_endpoint import ChatClient, Endpoint, EndpointError
+from athanor.core.artifact import canonical_json, write_jsonl
+from athanor.core.chat_endpoint import ChatClient, EndpointError
 from athanor.data.synth_store import Generation, Store
+from athanor.posttrain.config.asking import Asking
 
 CHARACTERS_PER_TOKEN = 3  # a cautious estimate for limits, and for servers that tell no usage
-
-
-class Asking(Protocol):
-    """What is asked of a config."""
-
-    @property
-    def endpoint(self) -> Endpoint: ...
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def top_p(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def max_tokens(self) -> int | None: ...
-    @property
-    def max_cost(self) -> float | None: ...
-    @property
-    def price_per_million_prompt_tokens(self) -> float: ...
-    @property
-    def price_per_million_completion_tokens(self) -> float: ...
 
 
 class LimitReached(Exception):
@@ -102,3 +84,15 @@ class Asker:
 def _cost(config: Asking, prompt_tokens: int, completion_tokens: int) -> float:
     sent = prompt_tokens * config.price_per_million_prompt_tokens
     return (sent + completion_tokens * config.price_per_million_completion_tokens) / 1e6
+
+
+def write_generations(store: Store, out: Path) -> dict[str, Any]:
+    """Write every answer with its prompt to generations.jsonl, in an order of their own; requests, tokens and cost."""
+    in_order = sorted(store.all(), key=lambda generation: generation.key)  # not in the order of their coming
+    write_jsonl(out / "generations.jsonl", (asdict(generation) for generation in in_order))
+    return {
+        "requests": len(store),
+        "prompt_tokens": store.prompt_tokens,
+        "completion_tokens": store.completion_tokens,
+        "cost": round(store.cost, 6),
+    }

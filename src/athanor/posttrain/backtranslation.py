@@ -26,10 +26,10 @@ from athanor.core.chat_endpoint import ChatClient
 from athanor.core.console import progress, say, warn
 from athanor.core.documents import Document, read_documents
 from athanor.data.synth_store import Generation, Store
-from athanor.posttrain.asker import Asker, LimitReached
+from athanor.posttrain.asker import Asker, LimitReached, write_generations
 from athanor.posttrain.backtranslation_config import Backtranslation
 from athanor.posttrain.novelty import Pool
-from athanor.posttrain.splits import deal, hashed
+from athanor.posttrain.splits import CONVERSATION_SPLITS, deal, hashed, write_splits
 from athanor.posttrain.task_prompts import one_line
 
 SOURCE = "backtranslation"
@@ -87,14 +87,7 @@ def run(config: Backtranslation, inputs: Mapping[str, Path], out: Path) -> dict[
         except LimitReached as limit:
             ended = str(limit)
             say(f"backtranslation: stops asking, {limit} is reached")
-        numbers = {
-            "requests": len(store),
-            "prompt_tokens": store.prompt_tokens,
-            "completion_tokens": store.completion_tokens,
-            "cost": round(store.cost, 6),
-        }
-        in_order = sorted(store.all(), key=lambda generation: generation.key)
-        write_jsonl(out / "generations.jsonl", (asdict(generation) for generation in in_order))
+        numbers = write_generations(store, out)
     made = kept[: config.num_rows]
     if not made:
         raise ValueError(f"no row came of {numbers['requests']} requests; see {out / WORK / 'generations.jsonl'}")
@@ -102,8 +95,7 @@ def run(config: Backtranslation, inputs: Mapping[str, Path], out: Path) -> dict[
         warn(f"backtranslation: {len(made)} of {config.num_rows} rows made, ended by {ended}")
     rows = [_conversation(row, number) for number, row in enumerate(made)]
     splits = deal(rows, {"sft": 1 - config.test_share, "test": config.test_share}, config.seed, "page")
-    for name in ("sft", "preference", "gold", "test"):
-        write_jsonl(out / f"{name}.jsonl", splits.get(name, []))
+    write_splits(out, splits, CONVERSATION_SPLITS)
     write_jsonl(out / "dropped.jsonl", dropped)
     return {
         "rows": {name: len(split) for name, split in splits.items()},

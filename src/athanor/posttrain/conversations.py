@@ -19,9 +19,8 @@ from athanor.core.config import ConfigError, matching_files, suggestion
 from athanor.core.console import warn
 from athanor.posttrain.config import Conversations
 from athanor.posttrain.conversation_formats import BadRow, Format, messages_of
-from athanor.posttrain.splits import deal, hashed, normalised
+from athanor.posttrain.splits import CONVERSATION_SPLITS, deal, hashed, normalised, write_splits
 
-TRAINING_SPLITS = ("sft", "preference", "gold")
 SHOWN_CHARACTERS = 200  # of a dropped row's text
 
 Row = dict[str, Any]
@@ -51,14 +50,13 @@ def run(config: Conversations, inputs: Mapping[str, Path], out: Path) -> dict[st
     splits["test"] = _unseen(test, chosen, dropped) if test else splits.get("test", [])
     if not splits.get("sft"):
         raise ValueError(f"conversations: no row left to train on; {len(dropped)} dropped, see {out / 'dropped.jsonl'}")
-    for name in (*TRAINING_SPLITS, "test"):
-        write_jsonl(out / f"{name}.jsonl", splits.get(name, []))
+    write_splits(out, splits, CONVERSATION_SPLITS)
     write_jsonl(out / "dropped.jsonl", dropped)
     reasons = Counter(row["reason"] for row in dropped)
     if dropped:
         warn(f"conversations: {len(dropped)} rows left out, most for: {reasons.most_common(1)[0][0]}")
     return {
-        "rows": {name: len(splits.get(name, [])) for name in (*TRAINING_SPLITS, "test")},
+        "rows": {name: len(splits.get(name, [])) for name in CONVERSATION_SPLITS},
         "sources": {
             name: dict(sorted(Counter(row["source"] for row in splits.get(name, [])).items())) for name in splits
         },

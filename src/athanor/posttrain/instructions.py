@@ -29,11 +29,9 @@ from athanor.data.warc import read_pages, warc_files
 from athanor.posttrain.config import Instructions
 from athanor.posttrain.documented import Answer, documented_names
 from athanor.posttrain.passages import passages
-from athanor.posttrain.splits import deal, hashed, normalised
+from athanor.posttrain.splits import CONVERSATION_SPLITS, TRAINING_SPLITS, deal, hashed, normalised
 
-TRAINING_SPLITS = ("sft", "preference", "gold")
-SPLITS = (*TRAINING_SPLITS, "test")
-MIN_PAIRS = len(SPLITS)  # one for each file
+MIN_PAIRS = len(CONVERSATION_SPLITS)  # one for each file
 PART_BYTES = 1 << 19  # of a compressed WARC file: a few seconds of work
 MAX_PARTS = 16
 DEFAULT_TEST_SHARE = 0.1  # of the pairs, where no page with pairs was held out
@@ -65,17 +63,17 @@ def run(config: Instructions, inputs: Mapping[str, Path], out: Path) -> dict[str
     }
     train, test = distinct(candidates["train"], candidates["test"], config, dropped)
     splits, split_by = split(train, test, config)
-    for name in SPLITS:
+    for name in CONVERSATION_SPLITS:
         write_jsonl(out / f"{name}.jsonl", [conversation(pair, config.seed) for pair in splits[name]])
     write_jsonl(out / "dropped.jsonl", dropped)
-    kept = [pair for name in SPLITS for pair in splits[name]]
+    kept = [pair for name in CONVERSATION_SPLITS for pair in splits[name]]
     return {
         "pages": len(pages),
         "pages_read": sum(page["read"] for page in pages.values()),
         "pages_outside_mixture": len(pages.keys() - trained_on - held_out),
         "pages_with_pairs": len({pair["page"] for pair in kept}),
         "pairs_found": sum(map(len, candidates.values())),
-        "rows": {name: len(splits[name]) for name in SPLITS},
+        "rows": {name: len(splits[name]) for name in CONVERSATION_SPLITS},
         "kinds": dict(sorted(Counter(pair["kind"] for pair in kept).items())),
         "dropped": dict(sorted(Counter(row["reason"] for row in dropped).items())),
         "split_by": split_by,

@@ -21,7 +21,7 @@ from athanor.posttrain.conversation_formats import BadRow
 from athanor.posttrain.conversations import raw_rows, source_name
 from athanor.posttrain.preference_formats import pair_of, single_of
 from athanor.posttrain.preferences import length_rule
-from athanor.posttrain.splits import deal, hashed, prompt_key
+from athanor.posttrain.splits import PAIR_SPLITS, deal, hashed, prompt_key, write_splits
 
 SHOWN_CHARACTERS = 200  # of a dropped row's text
 
@@ -52,15 +52,14 @@ def run(config: PreferenceData, inputs: Mapping[str, Path], out: Path) -> dict[s
     if not splits.get("proxy"):
         raise ValueError(f"preference_data: no pair left to learn from; {len(dropped)} rows dropped")
     splits["proxy"] = flipped(splits["proxy"], config.flip_share, config.seed)
-    for name in ("proxy", "gold", "held_out"):
-        write_jsonl(out / f"{name}.jsonl", splits.get(name, []))
+    write_splits(out, splits, PAIR_SPLITS)
     write_jsonl(out / "dropped.jsonl", dropped)
     reasons = Counter(row["reason"] for row in dropped)
     if dropped:
         warn(f"preference_data: {len(dropped)} rows left out, most for: {reasons.most_common(1)[0][0]}")
     decided = [pair for pair in chosen if "chosen" in pair and not pair.get("tie")]
     return {
-        "pairs": {name: len(splits.get(name, [])) for name in ("proxy", "gold", "held_out")},
+        "pairs": {name: len(splits.get(name, [])) for name in PAIR_SPLITS},
         "pairs_not_drawn": len(pairs) - len(chosen),
         "dropped": dict(sorted(reasons.items())),
         "flipped": sum(bool(pair.get("flipped")) for pair in splits["proxy"]),

@@ -22,10 +22,9 @@ from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Preferences
 from athanor.posttrain.messages import read_rows
 from athanor.posttrain.model_folder import load_policy
-from athanor.posttrain.splits import deal, hashed, normalised, prompt_key
+from athanor.posttrain.splits import PAIR_SPLITS, deal, hashed, normalised, prompt_key
 from athanor.tokenizer.tokenizer import Tokenizer
 
-SPLITS = ("proxy", "gold", "held_out")
 NEIGHBOURS = 8  # an answer to another name is one of this many nearest in length on either side
 
 
@@ -41,7 +40,7 @@ def run(config: Preferences, inputs: Mapping[str, Path], out: Path) -> dict[str,
     prompts["held_out"] = unseen
     pairs = {}
     with progress("preferences", sum(map(len, prompts.values())), "prompts") as shown:
-        for split in SPLITS:
+        for split in PAIR_SPLITS:
             rows = prompts[split]
             samples: list[Answer] = []
             for start in range(0, len(rows), config.batch_size):
@@ -49,17 +48,17 @@ def run(config: Preferences, inputs: Mapping[str, Path], out: Path) -> dict[str,
                 samples += _sampled(config, model, tokenizer, part, split, start, out / WORK)
                 shown.advance(len(part))
             pairs[split] = pairs_of(rows, samples, config.seed, dropped)
-    for split in SPLITS:
+    for split in PAIR_SPLITS:
         if not pairs[split]:
             raise ValueError(
                 f"{inputs['conversations']}: no pair for the split {split!r}; "
                 f"{len(prompts[split])} prompts, left out: {dict(dropped)}"
             )
         write_jsonl(out / f"{split}.jsonl", pairs[split])
-    everything = [pair for split in SPLITS for pair in pairs[split]]
+    everything = [pair for split in PAIR_SPLITS for pair in pairs[split]]
     sampled = [pair for pair in everything if pair["rejected_kind"] == "sample"]
     return {
-        "pairs": {split: len(pairs[split]) for split in SPLITS},
+        "pairs": {split: len(pairs[split]) for split in PAIR_SPLITS},
         "kinds": dict(sorted(Counter(pair["rejected_kind"] for pair in everything).items())),
         "left_out": dict(sorted(dropped.items())),
         "chosen_characters": round(fmean(pair["chosen_characters"] for pair in everything), 1),
@@ -89,7 +88,7 @@ def choose_prompts(config: Preferences, data: Path) -> dict[str, list[dict[str, 
     wanted["gold"] = config.num_gold_prompts
     return {
         split: sorted(dealt[split], key=lambda row: hashed(config.seed, "prompt", row["name"]))[: wanted[split]]
-        for split in SPLITS
+        for split in PAIR_SPLITS
     }
 
 

@@ -27,12 +27,12 @@ from athanor.core.config import matching_files
 from athanor.core.console import Progress, progress, say, warn
 from athanor.data.synth_store import Generation, Store
 from athanor.posttrain import task_prompts
-from athanor.posttrain.asker import Asker, LimitReached
+from athanor.posttrain.asker import Asker, LimitReached, write_generations
 from athanor.posttrain.conversation_formats import BadRow, messages_of
 from athanor.posttrain.conversations import raw_rows
 from athanor.posttrain.novelty import Pool
 from athanor.posttrain.self_instruct_config import SelfInstruct
-from athanor.posttrain.splits import deal
+from athanor.posttrain.splits import CONVERSATION_SPLITS, deal, write_splits
 from athanor.posttrain.task_prompts import Task
 
 SOURCE = "self_instruct"
@@ -73,14 +73,7 @@ def run(config: SelfInstruct, inputs: Mapping[str, Path], out: Path) -> dict[str
         except LimitReached as limit:
             ended = str(limit)
             say(f"self-instruct: stops asking, {limit} is reached")
-        numbers = {
-            "requests": len(store),
-            "prompt_tokens": store.prompt_tokens,
-            "completion_tokens": store.completion_tokens,
-            "cost": round(store.cost, 6),
-        }
-        in_order = sorted(store.all(), key=lambda generation: generation.key)  # not in the order of their coming
-        write_jsonl(out / "generations.jsonl", (asdict(generation) for generation in in_order))
+        numbers = write_generations(store, out)
     made = course.tasks[: config.num_tasks]
     if not made:
         raise ValueError(f"no task came of {numbers['requests']} requests; see {out / WORK / 'generations.jsonl'}")
@@ -88,8 +81,7 @@ def run(config: SelfInstruct, inputs: Mapping[str, Path], out: Path) -> dict[str
         warn(f"self-instruct: {len(made)} of {config.num_tasks} tasks made, ended by {ended}")
     rows = [_conversation(task, number) for number, task in enumerate(made)]
     splits = deal(rows, {"sft": 1 - config.test_share, "test": config.test_share}, config.seed, "page")
-    for name in ("sft", "preference", "gold", "test"):
-        write_jsonl(out / f"{name}.jsonl", splits.get(name, []))
+    write_splits(out, splits, CONVERSATION_SPLITS)
     write_jsonl(out / "tasks.jsonl", made)
     write_jsonl(out / "dropped.jsonl", course.dropped)
     similar = sorted(task["similarity"] for task in made)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from athanor.core.chat_endpoint import Endpoint
+from athanor.posttrain.config.asking import Asking
 
 UNSUITABLE_WORDS = (
     "image", "images", "picture", "pictures", "photo", "photos", "graph", "graphs", "file", "files", "map", "maps",
@@ -13,11 +13,9 @@ UNSUITABLE_WORDS = (
 
 
 @dataclass(frozen=True)
-class SelfInstruct:
+class SelfInstruct(Asking):
     """Makes instructions with answers from seed tasks, with any OpenAI-compatible server."""
 
-    endpoint: Endpoint = field(default_factory=Endpoint)
-    """The server and its model; `athanor serve` is one."""
     seed_tasks: tuple[str, ...] = field(default=(), metadata={"files": True})
     """Files of tasks to begin from, in the formats of posttrain.conversations or Self-Instruct's own; none: the short
     list of the package."""
@@ -36,32 +34,15 @@ class SelfInstruct:
     """Shorter instructions are dropped."""
     max_words: int = 150
     """Longer instructions are dropped."""
-    max_similarity: float = 0.7
-    """ROUGE-L to an earlier instruction above which one is not new."""
     unsuitable_words: tuple[str, ...] = UNSUITABLE_WORDS
     """Instructions with one of these words are dropped."""
     max_completion_tokens: int = 3072
     """Longest answer; the last task of one that reaches it is dropped."""
-    temperature: float = 1.0
-    """Of the sampling."""
-    top_p: float = 1.0
-    """Of the sampling."""
     max_empty_rounds: int = 10
     """Ends after so many rounds in a row without a new task: the model repeats itself."""
-    max_tokens: int | None = None
-    """Tokens of prompts and answers together that may be used; null sets no limit."""
-    max_cost: float | None = None
-    """What may be spent, in the currency of the prices; null sets no limit."""
-    price_per_million_prompt_tokens: float = field(default=0.0, metadata={"runtime": True})
-    """Price of a million tokens sent."""
-    price_per_million_completion_tokens: float = field(default=0.0, metadata={"runtime": True})
-    """Price of a million tokens received."""
-    test_share: float = 0.05
-    """Share of the tasks held back to measure on."""
-    seed: int = 0
-    """Chooses examples and splits, and goes to the server with every request."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
             "num_tasks",
             "tasks_per_request",
@@ -73,11 +54,3 @@ class SelfInstruct:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 1 <= self.min_words <= self.max_words:
             raise ValueError(f"min_words {self.min_words} and max_words {self.max_words} leave no instruction")
-        if not 0 < self.max_similarity <= 1:
-            raise ValueError(f"max_similarity is {self.max_similarity}; it must lie above 0 and at most at 1")
-        if not 0 <= self.test_share < 1:
-            raise ValueError(f"test_share is {self.test_share}; it must be at least 0 and below 1")
-        if self.max_cost is not None and not (
-            self.price_per_million_prompt_tokens or self.price_per_million_completion_tokens
-        ):
-            raise ValueError("max_cost needs the prices per million tokens")

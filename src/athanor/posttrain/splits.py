@@ -5,9 +5,16 @@ The same rows give the same splits on every machine, and a row that is added lat
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from athanor.core.artifact import write_jsonl
+
 Row = Mapping[str, Any]
+
+TRAINING_SPLITS = ("sft", "preference", "gold")
+CONVERSATION_SPLITS = (*TRAINING_SPLITS, "test")
+PAIR_SPLITS = ("proxy", "gold", "held_out")
 
 
 def hashed(seed: int, purpose: str, text: str) -> int:
@@ -48,3 +55,9 @@ def deal(rows: Sequence[Row], shares: Mapping[str, float], seed: int, by: str) -
         target = max(wanted, key=lambda name: (not splits[name], wanted[name] * total - len(splits[name])))
         splits[target] += groups[key]
     return {name: sorted(split, key=lambda row: (row["page"], row["name"])) for name, split in splits.items()}
+
+
+def write_splits(out: Path, splits: Mapping[str, Sequence[Row]], names: Sequence[str]) -> None:
+    """Write one JSON Lines file for each of `names`, empty where there is no such split."""
+    for name in names:
+        write_jsonl(out / f"{name}.jsonl", splits.get(name, []))
