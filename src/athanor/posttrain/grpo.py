@@ -23,14 +23,13 @@ from athanor.posttrain import kept_samples, losses
 from athanor.posttrain.advantages import group_advantages, masked_mean
 from athanor.posttrain.config import Grpo
 from athanor.posttrain.flat import completion_hidden_states, log_probabilities, padded
-from athanor.posttrain.judges import Judge, Row, judge_of, judged
+from athanor.posttrain.judges import Judge, Keep, Row, judge_of, sample_and_judge
 from athanor.posttrain.kl import kl_estimate
 from athanor.posttrain.messages import balanced_parts, batch_of
 from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
-from athanor.posttrain.ppo import GOLD, Keep, summary
+from athanor.posttrain.ppo import GOLD, summary
 from athanor.posttrain.prompts import PROMPTS, read_prompts
-from athanor.posttrain.rollout import Episode, TokenNumbers, completions, sample_episodes, token_numbers
-from athanor.posttrain.splits import hashed
+from athanor.posttrain.rollout import Episode, TokenNumbers, completions, token_numbers
 from athanor.posttrain.updates import TrainingState, clipped_steps, run_updates
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.config import AdamW
@@ -101,16 +100,9 @@ def one_update(
 
     `asked` holds group after group, `rows` the rows of its prompts, which judges other than a reward model read.
     """
-    seed = hashed(config.seed, "episodes", str(update))
     started = time.monotonic()
-    episodes = sample_episodes(policy, tokenizer, asked, config.max_new_tokens, seed)
-    sampled = time.monotonic()
-    scores_B = judged(judge, tokenizer, episodes, rows, config.micro_batch_tokens)
-    if keep is not None:
-        keep(episodes, scores_B.tolist())
-    gold_numbers = {}
-    if gold is not None:
-        gold_numbers["gold_score"] = float(judged(gold, tokenizer, episodes, rows, config.micro_batch_tokens).mean())
+    sampled = sample_and_judge(config, policy, judge, tokenizer, asked, rows, update, gold, keep)
+    episodes, scores_B = sampled.episodes, sampled.scores_B
     ended_B = torch.tensor([episode.ended for episode in episodes])
     rewards_B = scores_B - config.missing_end_penalty * (~ended_B).float()
     rewards_PG = rewards_B.view(-1, config.group_size)
@@ -128,9 +120,9 @@ def one_update(
         "length": fmean(len(episode.completion) for episode in episodes),
         "ends": float(ended_B.float().mean()),
         **({} if numbers.sampler_gap is None else {"sampler_gap": numbers.sampler_gap}),
-        **gold_numbers,
+        **sampled.gold_numbers,
         **learned,
-        "sampling_tokens_per_second": round(sum(len(e.completion) for e in episodes) / (sampled - started), 1),
+        "sampling_tokens_per_second": sampled.tokens_per_second,
         "update_seconds": round(time.monotonic() - started, 3),
     }
 

@@ -7,7 +7,9 @@ A row is what the file of prompts holds: `messages` with the documented answer l
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ from torch import Tensor
 
 from athanor.evaluation.answers import documented_answer, question
 from athanor.model.transformer import Transformer
+from athanor.posttrain.config.on_policy import OnPolicy
 from athanor.posttrain.config.reward import Reward
 from athanor.posttrain.model_folder import load_reward_model
 from athanor.posttrain.reward_endpoint import endpoint_rewards
-from athanor.posttrain.rollout import Episode, scores_of, text_of
+from athanor.posttrain.rollout import Episode, sample_episodes, scores_of, text_of
+from athanor.posttrain.splits import hashed
 from athanor.posttrain.verifiers import exact_answer_reward, unit_test_rewards
 from athanor.tokenizer.tokenizer import Tokenizer
 
@@ -30,7 +34,22 @@ TextJudge = Callable[[Sequence[list[dict[str, str]]], Sequence[str], Sequence[Ro
 """(prompts as messages, answers, rows) -> a number for each answer."""
 Judge = RewardModel | TextJudge
 
+Keep = Callable[[Sequence[Episode], Sequence[float]], None]
+"""Called with the answers of an update and their scores."""
+
 REWARD_MODEL = "reward_model"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The answers of one update with their scores."""
+
+    episodes: list[Episode]
+    scores_B: Tensor
+    gold_numbers: dict[str, float]
+    """gold_score, where there is a gold reward model."""
+    tokens_per_second: float
+    """Of the sampling."""
 
 
 def judge_of(config: Reward, inputs: Mapping[str, Path]) -> Judge:
@@ -63,6 +82,32 @@ def judged(
         return scores_of(judge, tokenizer, episodes, most_tokens)
     answers = [text_of(tokenizer, episode) for episode in episodes]
     return checked_scores(judge([question(row) for row in rows], answers, rows), answers)
+
+
+def sample_and_judge(
+    config: OnPolicy,
+    policy: Transformer,
+    judge: Judge,
+    tokenizer: Tokenizer,
+    asked: Sequence[list[int]],
+    rows: Sequence[Row],
+    update: int,
+    gold: RewardModel | None,
+    keep: Keep | None,
+) -> Judged:
+    """An answer to each prompt of `asked`, and what judge and gold reward model say of it."""
+    started = time.monotonic()
+    seed = hashed(config.seed, "episodes", str(update))
+    episodes = sample_episodes(policy, tokenizer, asked, config.max_new_tokens, seed)
+    sampled = time.monotonic()
+    scores_B = judged(judge, tokenizer, episodes, rows, config.micro_batch_tokens)
+    if keep is not None:
+        keep(episodes, scores_B.tolist())
+    gold_numbers = {}
+    if gold is not None:
+        gold_numbers["gold_score"] = float(judged(gold, tokenizer, episodes, rows, config.micro_batch_tokens).mean())
+    num_tokens = sum(len(episode.completion) for episode in episodes)
+    return Judged(episodes, scores_B, gold_numbers, round(num_tokens / (sampled - started), 1))
 
 
 def checked_scores(found: Any, answers: Sequence[str]) -> Tensor:

@@ -12,7 +12,7 @@ on the weights before it and its number alone, so a killed run continues to the 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -27,7 +27,7 @@ from athanor.posttrain import kept_samples
 from athanor.posttrain.config import Ppo
 from athanor.posttrain.config.ppo import DEFAULT_GAIN
 from athanor.posttrain.flat import device_of
-from athanor.posttrain.judges import Judge, Row, judge_of, judged
+from athanor.posttrain.judges import Judge, Keep, Row, judge_of, sample_and_judge
 from athanor.posttrain.kl import adapted_kl_coefficient
 from athanor.posttrain.messages import batch_of
 from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
@@ -35,8 +35,7 @@ from athanor.posttrain.ppo_shaping import learnable
 from athanor.posttrain.ppo_state import State
 from athanor.posttrain.ppo_steps import learn
 from athanor.posttrain.prompts import PROMPTS, read_prompts
-from athanor.posttrain.rollout import Critic, Episode, sample_episodes
-from athanor.posttrain.splits import hashed
+from athanor.posttrain.rollout import Critic, Episode
 from athanor.posttrain.updates import run_updates
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.config import AdamW
@@ -45,9 +44,6 @@ from athanor.train.optim import Optimizer
 DEFAULT_HORIZON = 2000  # episodes; Ziegler et al. (2019) take 10,000 for runs of two million
 RECENT = 0.2  # share of the updates, at the end, over which the step's metrics are means
 GOLD = "gold_reward_model"
-
-Keep = Callable[[Sequence[Episode], Sequence[float]], None]
-"""Called with the answers of an update and their scores."""
 
 
 def run(config: Ppo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -136,28 +132,20 @@ def one_update(
 
     `rows` are the prompts' rows, which judges other than a reward model read.
     """
-    seed = hashed(config.seed, "episodes", str(update))
     started = time.monotonic()
-    episodes = sample_episodes(state.policy, tokenizer, prompts, config.max_new_tokens, seed)
-    sampled = time.monotonic()
-    scores_B = judged(judge, tokenizer, episodes, rows, config.micro_batch_tokens)
-    if keep is not None:
-        keep(episodes, scores_B.tolist())
-    gold_numbers = {}
-    if gold is not None:
-        gold_numbers["gold_score"] = float(judged(gold, tokenizer, episodes, rows, config.micro_batch_tokens).mean())
+    sampled = sample_and_judge(config, state.policy, judge, tokenizer, prompts, rows, update, gold, keep)
+    episodes, scores_B = sampled.episodes, sampled.scores_B
     if update == 0 and config.settled.scale_scores == "first_update":
         state.numbers["score_mean"] = float(scores_B.mean())
         state.numbers["score_deviation"] = max(float(scores_B.std(correction=0)), 1e-6)
     batch, reported = learnable(config, state, reference, episodes, scores_B)
     learned = learn(config, state, batch, reference, update)
     state.numbers["kl_coefficient"] = _next_coefficient(config, state, reported["kl"], len(episodes))
-    num_tokens = sum(len(episode.completion) for episode in episodes)
     return {
         **reported,
-        **gold_numbers,
+        **sampled.gold_numbers,
         **learned,
-        "sampling_tokens_per_second": round(num_tokens / (sampled - started), 1),
+        "sampling_tokens_per_second": sampled.tokens_per_second,
         "update_seconds": round(time.monotonic() - started, 3),
     }
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from athanor.core import console
 from athanor.core.artifact import WORK
 from athanor.core.tracker import Tracker
+from athanor.posttrain.config.on_policy import OnPolicy
 from athanor.posttrain.model_folder import checkpoint_steps
 from athanor.train import checkpoint
 from athanor.train.config import Schedule
@@ -24,40 +24,6 @@ from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.schedule import rate
 
 LR_FLOOR = 0.1  # share of the peak left in the last update: with few updates none is to be wasted
-
-
-class Settings(Protocol):
-    """What the loop asks of a config."""
-
-    @property
-    def num_updates(self) -> int: ...
-    @property
-    def num_checkpoints(self) -> int: ...
-    @property
-    def checkpoint_seconds(self) -> float: ...
-
-
-class Steps(Protocol):
-    """What the clipped steps of one update ask of a config."""
-
-    @property
-    def num_updates(self) -> int: ...
-    @property
-    def num_epochs(self) -> int: ...
-    @property
-    def num_minibatches(self) -> int: ...
-    @property
-    def lr_peak(self) -> float: ...
-    @property
-    def warmup_share(self) -> float: ...
-    @property
-    def decay_share(self) -> float: ...
-    @property
-    def max_policy_kl(self) -> float | None: ...
-    @property
-    def clip_norm(self) -> float | None: ...
-    @property
-    def seed(self) -> int: ...
 
 
 @dataclass
@@ -97,7 +63,7 @@ class TrainingState:
 
 
 def run_updates(
-    config: Settings,
+    config: OnPolicy,
     state: TrainingState,
     one_update: Callable[[int], dict[str, float]],
     save_model: Callable[[Path], None],
@@ -136,7 +102,7 @@ def run_updates(
 
 
 def clipped_steps(
-    config: Steps,
+    config: OnPolicy,
     state: TrainingState,
     num_episodes: int,
     update: int,
@@ -165,7 +131,7 @@ def clipped_steps(
     return {**means, "optimizer_steps": len(logged), "learning_rate": lr_share * config.lr_peak}
 
 
-def _minibatches(config: Steps, num_episodes: int, update: int) -> Iterator[list[int]]:
+def _minibatches(config: OnPolicy, num_episodes: int, update: int) -> Iterator[list[int]]:
     """Which episodes each step of an update learns from: every pass in an order of its own."""
     size = num_episodes // config.num_minibatches
     for epoch in range(config.num_epochs):

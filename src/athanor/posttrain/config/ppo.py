@@ -11,39 +11,26 @@ from athanor.posttrain.config.conventions import (
     LossMean,
     WhitenFloor,
 )
-from athanor.posttrain.config.reward import Reward
-from athanor.posttrain.config.training import Precision
+from athanor.posttrain.config.on_policy import OnPolicy
 
 DEFAULT_GAIN = 0.1  # of alpaca_farm's adaptive coefficient
 
 
 @dataclass(frozen=True)
-class Ppo:
+class Ppo(OnPolicy):
     """Proximal policy optimisation from the SFT model against a reward model, or another judge.
 
     `convention` decides every point on which implementations differ; a point given by itself (not null) goes before it.
     """
 
-    num_updates: int = 24
-    """Rounds of sampling answers and learning from them."""
     batch_size: int = 32
     """Episodes (sampled answers) per update."""
     num_epochs: int = 2
     """Passes over the episodes of an update."""
     num_minibatches: int = 2
     """Optimizer steps per pass."""
-    micro_batch_tokens: int = 1024
-    """Tokens of one forward pass."""
-    max_new_tokens: int = 80
-    """Longest answer."""
-    lr_peak: float = 1e-4
-    """Peak of AdamW's learning rate."""
     value_lr_peak: float = 1e-3
     """Peak of the value head's learning rate."""
-    warmup_share: float = 0.1
-    """Share of the updates in which the rate climbs to its peak."""
-    decay_share: float = 0.3
-    """Share of the updates, at the end, in which the rate falls to a tenth of its peak."""
     value_network: Literal["shared", "own"] = "shared"
     """shared: a linear head on the policy's trunk; own: a second trunk, which starts as `value_start` says."""
     value_start: Literal["sft", "reward_model"] = field(default="sft", metadata={"added": "sft"})
@@ -106,30 +93,13 @@ class Ppo:
     """Which mean over the tokens of a minibatch the losses are."""
     max_policy_kl: float | None = 0.05
     """Ends an update's passes early when the mean KL per token to the policy that sampled exceeds it."""
-    reward: Reward = field(default_factory=Reward, metadata={"added": Reward()})
-    """What judges the answers."""
     num_samples: int = field(default=2, metadata={"added": 2})
     """Answers of every update kept in samples.jsonl, with their scores."""
-    old_log_probabilities: Literal["trainer", "sampler"] = field(default="trainer", metadata={"added": "trainer"})
-    """Where ratios start from: the trainer's own forward pass, or the sampler's log-probabilities, which differ by
-    rounding and save that pass (as in TRL)."""
-    clip_norm: float | None = 1.0
-    """Largest allowed norm of the gradient; none: any."""
-    precision: Precision = "float32"
-    """Type of the matrix products."""
-    num_checkpoints: int = 4
-    """Models kept along the way, evenly spaced, the last one included."""
-    seed: int = 0
-    """Of the prompts' order, the samples and the minibatches."""
-    checkpoint_seconds: float = field(default=20.0, metadata={"runtime": True})
-    """Time between two checkpoints of the training state; what a kill can cost."""
-    threads: int | None = field(default=None, metadata={"runtime": True})
-    """Processor threads; none: one per physical core."""
 
     def __post_init__(self) -> None:
-        for name in ("num_updates", "batch_size", "num_epochs", "num_minibatches", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        super().__post_init__()
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; it must be at least 1")
         if self.batch_size % self.num_minibatches:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of num_minibatches {self.num_minibatches}"
