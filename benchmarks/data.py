@@ -16,7 +16,6 @@ the peak memory of a worker.
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 from data_pages import write_warc_files
 from side_by_side import OURS, Row, parser_of, report, rows_of
+from side_process import Side
 
 from athanor.core.documents import read_documents
 from athanor.data import extract
@@ -34,27 +34,6 @@ METHODS = ("fast", "native", "precise")
 TARGETS = {"fast": 10, "native": 10, "precise": 4}
 NUM_FILES = 4
 ROUNDS = 3
-
-
-class Side:
-    """A process that does tasks and tells what they took."""
-
-    def __init__(self, command: list[str]) -> None:
-        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **single}
-        )
-
-    def do(self, task: str, **arguments: Any) -> dict[str, Any]:
-        """What the task measured; raises RuntimeError where the process ended instead."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps({"task": task, **arguments}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._process.args!r} ended in the task {task!r}; see its errors above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
 
 def main() -> None:
@@ -75,8 +54,12 @@ def main() -> None:
         write_warc_files(work / "warm", folders, min(20, num_pages), 1)
         size = sum(path.stat().st_size for path in (work / "pages").iterdir())
         note = f"{num_pages} pages, {size / 1e6:.1f} MB of WARC"
-        ours = Side([sys.executable, str(Path(__file__).with_name("data_chain.py"))])
-        peer = Side([chosen.peer, str(Path(__file__).with_name("data_peer.py"))]) if chosen.peer else None
+        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        ours, peer = (
+            Side([python, str(Path(__file__).with_name(script))], os.environ | single) if python else None
+            for python, script in ((sys.executable, "data_chain.py"), (chosen.peer, "data_peer.py"))
+        )
+        assert ours
         rows = chain_rows(ours, peer, work, chosen.methods, chosen.rounds, note)
         rows += text_rows(ours, peer, work, chosen.rounds)
         rows += reading_rows(ours, work, chosen.rounds, note)

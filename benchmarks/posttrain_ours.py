@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from posttrain_rounds import Done, Rounds, Task, rows_of
 
-from athanor.posttrain import dpo, grpo, ppo, reward_model, rollout, sft
+from athanor.model.transformer import Transformer
+from athanor.posttrain import dpo, grpo, judges, ppo, reward_model, rollout, sft
 from athanor.posttrain.config import Dpo, Grpo, Ppo, RewardModel, Sft
 from athanor.posttrain.messages import Conversation, Pair
 from athanor.posttrain.model_folder import load_policy, load_reward_model
+from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.gradients import Part
 from athanor.train.trainer import fit
 
@@ -85,6 +87,15 @@ def run_reward_model(task: Task, rounds: Rounds, out: Path) -> None:
     fit(scorer, parts, config.fit(len(pairs)), out, after_step=told(rounds))
 
 
+def models_and_prompts(task: Task) -> tuple[Transformer, Tokenizer, Transformer, judges.RewardModel, list[list[int]]]:
+    """Policy with its tokenizer, reference, reward model and prompts of PPO and GRPO."""
+    folder = Path(task.folder)
+    policy, tokenizer = load_policy(folder / "model", task.precision, task.threads)
+    reference = load_policy(folder / "model", task.precision)[0].requires_grad_(False)
+    prompts = [row["prompt_ids"] for row in rows_of(task, "prompts")]
+    return policy, tokenizer, reference, load_reward_model(folder / "reward_model"), prompts
+
+
 def run_ppo(task: Task, rounds: Rounds, out: Path) -> None:
     config = Ppo(
         num_updates=task.all_steps,
@@ -100,12 +111,8 @@ def run_ppo(task: Task, rounds: Rounds, out: Path) -> None:
         precision=task.precision,
         threads=task.threads,
     )
-    folder = Path(task.folder)
-    policy, tokenizer = load_policy(folder / "model", config.precision, config.threads)
-    reference = load_policy(folder / "model", config.precision)[0].requires_grad_(False)
-    judge = load_reward_model(folder / "reward_model")
-    prompts = [row["prompt_ids"] for row in rows_of(task, "prompts")]
-    state = ppo.begin(config, policy, folder / "model")
+    policy, tokenizer, reference, judge, prompts = models_and_prompts(task)
+    state = ppo.begin(config, policy, Path(task.folder) / "model")
     for update in range(task.all_steps):
         asked = prompts[update * task.batch_size :][: task.batch_size]
         numbers = ppo.one_update(config, state, reference, judge, tokenizer, asked, update)
@@ -129,11 +136,7 @@ def run_grpo(task: Task, rounds: Rounds, out: Path) -> None:
         precision=task.precision,
         threads=task.threads,
     )
-    folder = Path(task.folder)
-    policy, tokenizer = load_policy(folder / "model", config.precision, config.threads)
-    reference = load_policy(folder / "model", config.precision)[0].requires_grad_(False)
-    judge = load_reward_model(folder / "reward_model")
-    prompts = [row["prompt_ids"] for row in rows_of(task, "prompts")]
+    policy, tokenizer, reference, judge, prompts = models_and_prompts(task)
     state = grpo.begin(config, policy)
     for update in range(task.all_steps):
         chosen = prompts[update * config.num_prompts :][: config.num_prompts]

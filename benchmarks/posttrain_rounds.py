@@ -2,7 +2,7 @@
 
 Standard library only, because the peer's environment has no athanor. A side is started with a task as JSON in its first
 argument, and says on standard output what a round took. A round begins and ends right after an optimizer step, so it
-holds everything XX
+holds all of its steps: collation, forward, backward, optimizer, bookkeeping.
 """
 
 import json

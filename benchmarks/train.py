@@ -16,15 +16,14 @@ nanoGPT and nanochat are on no package index. Their speed follows from transform
 another machine with both checked out (AMD EPYC, torch 2.13): see CONVERTED.
 """
 
-import json
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from side_by_side import OURS, parser_of, report, rows_of
+from side_process import Side
 
 from athanor.model.config import ModelConfig
 from athanor.model.count import flops_per_token
@@ -40,27 +39,6 @@ CONVERTED = {
 }
 
 
-class Side:
-    """A process that takes steps and tells what they cost."""
-
-    def __init__(self, python: str, threads: int, rows: int) -> None:
-        command = [python, str(Path(__file__).with_name("train_side.py")), str(threads), str(CONTEXT), str(rows)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
-        )
-
-    def do(self, task: str, **arguments: Any) -> dict[str, Any]:
-        """What the task measured; raises RuntimeError where the process ended instead."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps({"task": task, **arguments}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._process.args!r} ended in the task {task!r}; see its errors above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has litgpt 0.5 and the same torch")
@@ -71,11 +49,12 @@ def main() -> None:
     chosen = parser.parse_args()
     batch_rows = 4 if chosen.quick else 16
     rounds, steps = chosen.rounds or (3 if chosen.quick else 5), chosen.steps or (1 if chosen.quick else 3)
-    here = Side(sys.executable, chosen.threads, batch_rows)
+    task = [str(Path(__file__).with_name("train_side.py")), str(chosen.threads), str(CONTEXT), str(batch_rows)]
+    here = Side([sys.executable, *task], os.environ)
     ours = [OURS, "athanor eager", "athanor eager float32", *(["athanor compiled, Muon"] if chosen.muon else [])]
     sides = dict.fromkeys([*ours, "transformers float32", "transformers bfloat16"], here)
     if chosen.peer:
-        sides["litgpt bfloat16"] = Side(chosen.peer, chosen.threads, batch_rows)
+        sides["litgpt bfloat16"] = Side([chosen.peer, *task], os.environ)
     for name, side in sides.items():
         print(f"warming up {name}", file=sys.stderr)
         prepared = side.do("prepare", contender=name)
