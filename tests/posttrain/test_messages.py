@@ -83,5 +83,10 @@ def test_balanced_parts_hold_every_row_once_and_are_of_about_equal_size(sizes: l
     assert max(totals) - min(totals) <= max(sizes)
 
 
+def test_a_row_longer_than_a_part_leaves_the_others_together() -> None:
+    parts = balanced_parts(range(10), [300, *[10] * 9], 100)
+    assert [0] in parts and len(parts) == 4
+
+
 def test_a_small_batch_still_makes_two_parts_so_that_two_cores_work() -> None:
     assert balanced_parts(["a", "b", "c"], [30, 50, 20], 1000) == [["b"], ["a", "c"]]

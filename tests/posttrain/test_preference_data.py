@@ -98,6 +98,12 @@ def test_no_prompt_is_in_two_files_and_the_rest_is_listed(tmp_path: Path) -> Non
     assert not any(row.get("flipped") for row in read_jsonl(out / "held_out.jsonl"))
 
 
+def test_files_of_one_name_do_not_turn_more_pairs_than_asked() -> None:
+    pair = {"chosen": "a", "rejected": "b", "chosen_characters": 1, "rejected_characters": 1}
+    twice = [{**pair, "name": f"train:{number}"} for _ in range(2) for number in range(10)]
+    assert sum("flipped" in row for row in preference_data.flipped(twice, 0.25, seed=0)) == 5
+
+
 def test_test_prompts_that_training_has_are_dropped(tmp_path: Path) -> None:
     train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
     write_jsonl(train, rows(8))

@@ -19,7 +19,7 @@ from athanor.core.config import ConfigError, matching_files, suggestion
 from athanor.core.console import warn
 from athanor.posttrain.config import Conversations
 from athanor.posttrain.conversation_formats import BadRow, Format, messages_of
-from athanor.posttrain.splits import CONVERSATION_SPLITS, deal, hashed, normalised, write_splits
+from athanor.posttrain.splits import CONVERSATION_SPLITS, deal, hashed, prompt_key, write_splits
 
 SHOWN_CHARACTERS = 200  # of a dropped row's text
 
@@ -127,8 +127,7 @@ def _row(path: Path, number: int, raw: Any, format: Format | None, system: str) 
     if system and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": system}, *messages]
     source = source_name(path)
-    prompt = normalised("\n".join(message["content"] for message in messages[:-1] if message["role"] == "user"))
-    page = hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:16]
+    page = prompt_key([message for message in messages[:-1] if message["role"] == "user"])
     return {"messages": messages, "name": f"{source}:{number}", "page": page, "source": source, "number": number}, ""
 
 

@@ -11,10 +11,11 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from athanor.core.plots import Axis, Curve, Dots, Mark, plot
+from athanor.posttrain.intervals import student_interval
 
 MEASURES = ("proxy_reward", "gold_reward", "length", "ends")
 
@@ -67,16 +68,6 @@ def grid_of(curve: Sequence[Row], start: Row, grid: Sequence[float]) -> list[dic
                 line[f"{name}_interval"] = student_interval(values)
             found.append(line)
     return found
-
-
-def student_interval(values: Sequence[float]) -> list[float] | None:
-    """95% interval of the mean (Student 1908); None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
-    return [fmean(values) - half, fmean(values) + half]
 
 
 def figure(curve: Sequence[Row], judge: str) -> str:

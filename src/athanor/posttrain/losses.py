@@ -197,12 +197,10 @@ def group_policy_loss(
 
     Shao et al. (2024), equation 3; `clip_high` bounds the ratio above (Yu et al. 2025, clip-higher).
     """
-    ratio_BT = torch.exp(new_BT - old_BT)
-    bounded_BT = ratio_BT.clamp(1.0 - clip, 1.0 + clip_high)
-    surrogate_BT = torch.minimum(ratio_BT * advantages_B[:, None], bounded_BT * advantages_B[:, None])
+    losses_BT = token_policy_losses(new_BT, old_BT, advantages_B[:, None], clip, clip_high)
     if not kl_coefficient:
-        return -surrogate_BT
-    return kl_coefficient * kl_estimate(new_BT, reference_BT, kl_estimator) - surrogate_BT
+        return losses_BT
+    return kl_coefficient * kl_estimate(new_BT, reference_BT, kl_estimator) + losses_BT
 
 
 def token_weights(
@@ -245,29 +243,26 @@ def token_value_losses(new_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, clip:
     return 0.5 * torch.maximum(plain_BT, (clipped_BT - returns_BT).square())
 
 
-@torch.no_grad()
-def clip_fraction(
-    new_BT: Tensor,
-    old_BT: Tensor,
-    advantages_BT: Tensor,
-    mask_BT: Tensor,
-    clip: float,
-    clip_high: float | None = None,
-    mean: LossMean = "token",
-) -> Tensor:
-    """Share of tokens whose gradient the clipping of the policy's ratio removed."""
-    ratio_BT = torch.exp(new_BT - old_BT)
+def clipped_tokens(ratio_BT: Tensor, advantages_BT: Tensor, clip: float, clip_high: float | None = None) -> Tensor:
+    """Whether the clipping of the policy's ratio removed the gradient of a token."""
     bounded_BT = ratio_BT.clamp(1.0 - clip, 1.0 + (clip if clip_high is None else clip_high))
-    return named_mean((-advantages_BT * bounded_BT > -advantages_BT * ratio_BT).to(new_BT.dtype), mask_BT, mean)
+    return -advantages_BT * bounded_BT > -advantages_BT * ratio_BT
+
+
+@torch.no_grad()
+def clip_fraction(new_BT: Tensor, old_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, clip: float) -> Tensor:
+    """Share of tokens whose gradient the clipping of the policy's ratio removed."""
+    clipped_BT = clipped_tokens(torch.exp(new_BT - old_BT), advantages_BT, clip)
+    return masked_mean(clipped_BT.to(new_BT.dtype), mask_BT)
 
 
 @torch.no_grad()
 def value_clip_fraction(
-    new_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor, clip: float | None, mean: LossMean = "token"
+    new_BT: Tensor, old_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor, clip: float | None
 ) -> Tensor:
     """Share of tokens whose value moved further than `clip` against its return."""
     if clip is None:
         return torch.zeros((), dtype=new_BT.dtype, device=new_BT.device)
     clipped_BT = old_BT + (new_BT - old_BT).clamp(-clip, clip)
     outside_BT = (clipped_BT - returns_BT).square() > (new_BT - returns_BT).square()
-    return named_mean(outside_BT.to(new_BT.dtype), mask_BT, mean)
+    return masked_mean(outside_BT.to(new_BT.dtype), mask_BT)

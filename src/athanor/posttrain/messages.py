@@ -189,6 +189,6 @@ def balanced_parts(rows: Sequence[T], sizes: Sequence[int], most_tokens: int) ->
             emptiest = totals.index(min(totals))
             parts[emptiest].append(place)
             totals[emptiest] += sizes[place]
-        if num_parts == len(rows) or max(totals) <= most_tokens:
+        if all(total <= most_tokens or len(part) == 1 for part, total in zip(parts, totals, strict=True)):
             return [[rows[place] for place in sorted(part)] for part in parts]
         num_parts = min(len(rows), num_parts + 2)

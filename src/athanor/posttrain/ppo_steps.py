@@ -49,7 +49,6 @@ def _add_gradients(
     points = config.settled
     sizes = [batch.episodes[i].num_tokens for i in rows]
     width = batch.numbers.mask_BT.shape[1]
-    clip_high = config.clip if config.clip_high is None else config.clip_high
     total, value_total = (int(mask_BT[rows].sum()) for mask_BT in (batch.numbers.mask_BT, batch.numbers.value_mask_BT))
 
     def share_of(part: list[int]) -> Share:
@@ -94,8 +93,7 @@ def _add_gradients(
             token_BT = mask_BT / total  # means over tokens, whatever the loss is
             ratio_BT = torch.where(mask_BT, torch.exp(new_BT - old_BT), 0.0)
             largest[0] = max(largest[0], float(ratio_BT.max()))
-            bounded_BT = ratio_BT.clamp(1.0 - config.clip, 1.0 + clip_high)
-            clipped_BT = (-advantages_BT * bounded_BT > -advantages_BT * ratio_BT).float()
+            clipped_BT = losses.clipped_tokens(ratio_BT, advantages_BT, config.clip, config.clip_high).float()
             measured = {
                 "policy_loss": policy_loss.detach(),
                 "value_loss": value_loss.detach(),

@@ -109,9 +109,9 @@ def described(pair: Row, source: str, number: int) -> Row:
 
 def flipped(pairs: Sequence[Row], share: float, seed: int) -> list[Row]:
     """`pairs` with exactly that share of them, rounded, turned round and marked `flipped`."""
-    ordered = sorted(pairs, key=lambda pair: hashed(seed, "flip", pair["name"]))
-    turned = {pair["name"] for pair in ordered[: round(share * len(pairs))]}
-    return [_turned(pair) if pair["name"] in turned else pair for pair in pairs]
+    order = sorted(range(len(pairs)), key=lambda place: hashed(seed, "flip", pairs[place]["name"]))
+    turned = set(order[: round(share * len(pairs))])
+    return [_turned(pair) if place in turned else pair for place, pair in enumerate(pairs)]
 
 
 def _turned(pair: Row) -> Row:

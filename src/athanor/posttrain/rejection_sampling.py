@@ -14,15 +14,12 @@ from typing import Any
 
 from athanor.core.artifact import WORK, read_json, write_json, write_jsonl
 from athanor.core.console import progress
-from athanor.inference.config import Sampling
-from athanor.inference.engine import generate
-from athanor.inference.text import end_ids
 from athanor.model.transformer import Transformer
 from athanor.posttrain.config import RejectionSampling
 from athanor.posttrain.judges import Judge, judge_of, judged
 from athanor.posttrain.model_folder import load_policy
 from athanor.posttrain.prompts import PROMPTS, Prompt, read_prompts
-from athanor.posttrain.rollout import Episode, text_of
+from athanor.posttrain.rollout import sample_episodes, text_of
 from athanor.posttrain.splits import hashed
 from athanor.tokenizer.tokenizer import Tokenizer
 
@@ -99,12 +96,7 @@ def _answers(
     asked = [prompt.tokens for prompt in prompts for _ in range(config.num_answers)]
     rows = [prompt.row for prompt in prompts for _ in range(config.num_answers)]
     seed = hashed(config.seed, "answers", str(start))
-    sampling = Sampling(temperature=config.temperature)
-    made = generate(model, asked, sampling, config.max_new_tokens, end_ids(tokenizer), seed)
-    episodes = [
-        Episode(prompt, g.tokens, g.finish_reason == "stop", g.log_probabilities)
-        for prompt, g in zip(asked, made, strict=True)
-    ]
+    episodes = sample_episodes(model, tokenizer, asked, config.max_new_tokens, seed, config.temperature)
     scores = judged(judge, tokenizer, episodes, rows, config.micro_batch_tokens).tolist()
     answers = [
         {

@@ -112,10 +112,15 @@ def widened(rows_BT: Tensor, width: int) -> Tensor:
 
 
 def sample_episodes(
-    model: Transformer, tokenizer: Tokenizer, prompts: Sequence[list[int]], max_new_tokens: int, seed: int
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompts: Sequence[list[int]],
+    max_new_tokens: int,
+    seed: int,
+    temperature: float = 1.0,
 ) -> list[Episode]:
-    """One answer to each prompt, drawn from the model's own distribution."""
-    made = generate(model, prompts, Sampling(), max_new_tokens, end_ids(tokenizer), seed)
+    """One answer to each prompt, drawn from the model's own distribution unless the temperature is another than 1."""
+    made = generate(model, prompts, Sampling(temperature=temperature), max_new_tokens, end_ids(tokenizer), seed)
     return [
         Episode(prompt, g.tokens, g.finish_reason == "stop", g.log_probabilities)
         for prompt, g in zip(prompts, made, strict=True)

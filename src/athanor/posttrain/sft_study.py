@@ -10,18 +10,18 @@ how often it sees a row. The lowest loss on the way stands beside the last one, 
 and so a little too good. A run is finished when its result.json is there; a killed study goes on in the middle of one.
 """
 
-import math
+import glob
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import torch
 
-from athanor.core.artifact import WORK, read_json, read_jsonl, write_json, write_jsonl, write_text
+from athanor.core.artifact import WORK, read_json, write_json, write_jsonl, write_text
 from athanor.core.config import ConfigError, matching_files
 from athanor.core.console import say, warn
 from athanor.core.plots import Axis, Curve, Dots, plot
@@ -30,6 +30,7 @@ from athanor.evaluation.answers import answer, question, spread
 from athanor.evaluation.bootstrap import ratio_interval
 from athanor.posttrain.config import Conversations, SftStudy
 from athanor.posttrain.conversations import read_all
+from athanor.posttrain.intervals import student_interval
 from athanor.posttrain.messages import Conversation, encoded_conversations
 from athanor.posttrain.model_folder import load_policy, save_policy
 from athanor.posttrain.sft import fine_tune, summed_losses
@@ -99,7 +100,7 @@ def _rows(config: SftStudy) -> tuple[dict[str, list[Row]], list[Row], dict[str, 
     settings, dropped = Conversations(seed=0), []  # type: tuple[Conversations, list[Row]]
     sources: dict[str, list[Row]] = defaultdict(list)
     for path in matching_files(config.files):
-        for row in read_all([str(path)], settings, dropped):
+        for row in read_all([glob.escape(str(path))], settings, dropped):  # a row may stand in several sources
             sources[row["source"]].append(row)
     test = read_all(config.test_files, settings, dropped)
     prompts = {row["page"] for rows in sources.values() for row in rows}
@@ -198,7 +199,7 @@ def _curve(results: Sequence[Row], held_out: Sequence[Conversation]) -> list[Row
     for (source, size), rows in groups.items():
         losses = [row["held_out_loss"] for row in rows]
         if len(rows) > 1:
-            interval = list(t_interval(losses))
+            interval = student_interval(losses)
         else:
             interval = list(ratio_interval(rows[0]["nats"], tokens, range(len(tokens))))
         entry = {
@@ -215,21 +216,9 @@ def _curve(results: Sequence[Row], held_out: Sequence[Conversation]) -> list[Row
         if "win_rate" in rows[0]:
             wins = [row["win_rate"] for row in rows]
             entry |= {"win_rate": fmean(wins)}
-            entry |= {"win_rate_interval": list(t_interval(wins)) if len(rows) > 1 else rows[0]["win_rate_interval"]}
+            entry |= {"win_rate_interval": student_interval(wins) if len(rows) > 1 else rows[0]["win_rate_interval"]}
         curve.append(entry)
     return curve
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95% interval of the mean of a few independent values, by Student's t.
-
-    >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])]
-    [-0.484, 4.484]
-    """
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return fmean(values) - half, fmean(values) + half
 
 
 def _figure(curve: Sequence[Row], base_loss: float) -> str:
@@ -263,8 +252,3 @@ def _answer_rows(asked: Sequence[Row], base: Row, results: Sequence[Row]) -> lis
         rows.append({"prompt": question(row), "documented": row["messages"][-1]["content"], "base": base["answers"][i]})
         rows[-1] |= {"models": given}
     return rows
-
-
-def runs_of(folder: Path) -> list[Row]:
-    """The rows of a finished study's runs.jsonl."""
-    return list(read_jsonl(folder / "runs.jsonl"))

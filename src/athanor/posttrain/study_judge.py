@@ -8,10 +8,10 @@ words are kept in the run's verdicts.jsonl and asked for once.
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from athanor.core.artifact import read_jsonl, write_jsonl
 from athanor.core.chat_endpoint import ChatClient, Endpoint, EndpointError
@@ -21,6 +21,11 @@ from athanor.posttrain.config import SftStudy
 from athanor.posttrain.intervals import wilson_interval
 from athanor.posttrain.messages import split_completion
 from athanor.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from athanor.model.transformer import Transformer
 
 JUDGED_TOKENS = 4096  # of one forward pass
 VERDICT_TOKENS = 8
@@ -65,16 +70,22 @@ def win_rate_of(
     }
 
 
+@cache
+def _reward_model(folder: Path) -> "tuple[Tokenizer, Transformer, Tensor]":
+    """Loaded once for all runs of a study."""
+    from athanor.posttrain.model_folder import load_reward_model
+
+    return Tokenizer.load(folder), *load_reward_model(folder)
+
+
 def _scored(folder: Path, rows: Sequence[Row], answers: Sequence[str], base: Sequence[str]) -> list[dict[str, Any]]:
     """Verdicts of a reward model, which reads each answer with its end of turn."""
     import torch
 
     from athanor.posttrain.flat import scores
     from athanor.posttrain.messages import micro_batches
-    from athanor.posttrain.model_folder import load_reward_model
 
-    tokenizer = Tokenizer.load(folder)
-    model, score_1D = load_reward_model(folder)
+    tokenizer, model, score_1D = _reward_model(folder)
     room = model.config.context_length
 
     def scores_of(given: Sequence[str]) -> list[float]:

@@ -194,7 +194,7 @@ class CompletionRequest(Generate):
 
     @model_validator(mode="after")
     def _check_completion(self) -> "CompletionRequest":
-        if self.max_tokens == 0 and not (self.echo and self.logprobs is not None):
+        if self.max_tokens == 0 and not self.wants_prompt_logprobs:
             raise ApiError(400, "max_tokens 0 asks for nothing without echo and logprobs", param="max_tokens")
         return self
 
