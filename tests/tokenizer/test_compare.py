@@ -63,6 +63,8 @@ def test_kinds_and_scripts_are_told_apart():
     assert kind_of("1 2 3 4\n5 6 7 8") == "numbers"
     assert kind_of(r"so \frac{a^2}{b} \leq \sum_i x_i^2 holds") == "mathematics"
     assert kind_of("SELECT everything", ".sql") == "code"
+    assert kind_of("Γειά σου Κόσμε, όλα καλά") == "prose"
+    assert kind_of("the angle α + β = γ of the triangle") == "mathematics"
     assert (script_of("ひらがな"), script_of("")) == ("hiragana", "none")
 
 
@@ -100,6 +102,9 @@ def test_a_tokenizer_goes_to_tiktoken_and_back(tokenizer, tmp_path, capsys):
     place = str(tmp_path / "k" / "tokenizer.tiktoken")
     text = "for i in range(1000): print('naïve', i)\n"
     assert load_tokenizer(f"{place}:gpt4").encode(text) == tokenizer.encode(text)
+    printed = capsys.readouterr().out
+    assert f"({len(tokenizer.vocabulary.ids):,} tokens" in printed
+    assert "not in that format: the split, and the special tokens <|begin_of_text|>" in printed
     peer = tiktoken.Encoding(
         "athanor",
         pat_str=PATTERNS["gpt4"],

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from athanor.cli import main
+from athanor.core.artifact import read_json
 from athanor.core.documents import Document, write_shard
 from athanor.tokenizer import token_shards
+from athanor.tokenizer.packing import pack
 from athanor.tokenizer.token_shards import (
     HEADER_BYTES,
     TokenDataset,
@@ -16,6 +18,7 @@ from athanor.tokenizer.token_shards import (
     write_dataset_manifest,
     write_token_shard,
 )
+from athanor.tokenizer.tokenizer import Tokenizer
 
 SHARDS = [["", "one text", "日本 é 😀 <|user|>"], [], ["x" * 5000, "last"]]
 
@@ -44,6 +47,19 @@ def test_every_document_comes_back_between_its_two_tokens(tokenizer, folder):
     assert dataset.num_bytes == sum(len(text.encode()) for text in texts)
     with pytest.raises(IndexError, match="document 5 of 5"):
         dataset.document(5)
+
+
+def test_documents_of_a_vocabulary_without_begin_of_text_begin_with_end_of_text(tokenizer, tmp_path):
+    special = {"<|endoftext|>": tokenizer.vocab_size}  # as Qwen's
+    qwen = Tokenizer(dataclasses.replace(tokenizer.vocabulary, special_tokens=special), eos_token="<|endoftext|>")
+    qwen.save(tmp_path / "tokenizer")
+    qwen = Tokenizer.load(tmp_path / "tokenizer")
+    write_shard(tmp_path / "d.parquet", [Document(id="0", url="", text="one text")])
+    write_dataset_manifest(tmp_path, qwen, [write_token_shard(tmp_path / "d.parquet", qwen, tmp_path, "00000")])
+    eos = tokenizer.vocab_size
+    assert TokenDataset(tmp_path).document(0).tolist() == [eos, *tokenizer.encode("one text"), eos]
+    assert read_json(tmp_path / "tokenizer" / "tokenizer_config.json")["eos_token"] == "<|endoftext|>"
+    assert "bos_token" not in read_json(tmp_path / "tokenizer" / "tokenizer_config.json")
 
 
 def test_the_files_hold_what_the_format_says(tokenizer, folder):
@@ -84,6 +100,39 @@ def test_a_folder_without_its_manifest_is_no_dataset(folder):
     (folder / "tokens.json").unlink()
     with pytest.raises(ValueError, match=r"tokens\.json is missing"):
         TokenDataset(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", r"tokens\.json: format \[\]"),
+        ('{"format": 2}', r"tokens\.json: format 2; this version reads 1"),
+        ('{"format": 1, "dataset_id": "x", "shards": []}', r"tokens\.json: vocab_size, .* missing"),
+        ('{"format": 1', r"tokens\.json: not valid JSON"),
+    ],
+)
+def test_a_damaged_manifest_is_named(folder, content, message, capsys):
+    (folder / "tokens.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        TokenDataset(folder)
+    assert main(["tokenizer", "verify", str(folder)]) == 1
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_a_shard_of_other_fields_is_named(folder):
+    manifest = json.loads((folder / "tokens.json").read_text())
+    del manifest["shards"][0]["name"]
+    (folder / "tokens.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r"tokens\.json: expected shards of"):
+        TokenDataset(folder)
+
+
+def test_ends_out_of_order_are_found_before_rows_are_made_of_them(folder):
+    data = bytearray((folder / "00000.idx").read_bytes())
+    data[HEADER_BYTES : HEADER_BYTES + 8] = (1 << 40).to_bytes(8, "little")
+    (folder / "00000.idx").write_bytes(data)
+    with pytest.raises(ValueError, match=r"00000\.idx: document ends do not cover the tokens in order"):
+        pack(TokenDataset(folder), context_length=8, seed=0)
 
 
 def test_a_shortened_shard_is_found_at_opening(folder):

@@ -56,4 +56,8 @@ def convert(options: Convert) -> None:
     else:
         write_tiktoken(out / "tokenizer.tiktoken", tokenizer.vocabulary)
     written = ", ".join(sorted(path.name for path in out.iterdir()))
-    print(f"{out}: {written} ({tokenizer.vocab_size:,} tokens, split {tokenizer.vocabulary.split})")
+    kept = tokenizer.special_tokens if options.to != "tiktoken" else {}
+    tokens = f"{len(tokenizer.vocabulary.ids) + len(kept):,} tokens"
+    print(f"{out}: {written} ({tokens}, split {tokenizer.vocabulary.split})")
+    if left_out := [token for token in tokenizer.special_tokens if token not in kept]:
+        print(f"not in that format: the split, and the special tokens {', '.join(left_out)}")

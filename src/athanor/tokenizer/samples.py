@@ -24,7 +24,8 @@ LOOKED_AT = 4000
 """Characters of a text that decide its kind and script."""
 MIN_DIGITS, MIN_CODE_MARKS, MIN_FORMULA_MARKS = 0.2, 0.08, 0.02
 _CODE_MARKS = frozenset("{}()[]<>=;_+*/&|\"'#:")
-_FORMULA_MARKS = frozenset("\\^$∑∫√≤≥≈∈∞→×·∂∇αβγδελμπσθω")
+_GREEK = frozenset("αβγδελμπσθω")  # in a text of any other script they stand in formulas
+_FORMULA_MARKS = frozenset("\\^$∑∫√≤≥≈∈∞→×·∂∇") | _GREEK
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def kind_of(text: str, suffix: str = "") -> str:
     total = sum(count for character, count in counts.items() if not character.isspace()) or 1
     if sum(count for character, count in counts.items() if character.isdigit()) > MIN_DIGITS * total:
         return "numbers"
-    if sum(counts[mark] for mark in _FORMULA_MARKS) > MIN_FORMULA_MARKS * total:
+    marks = _FORMULA_MARKS - _GREEK if script_of(text) == "greek" else _FORMULA_MARKS
+    if sum(counts[mark] for mark in marks) > MIN_FORMULA_MARKS * total:
         return "mathematics"
     if sum(counts[mark] for mark in _CODE_MARKS) > MIN_CODE_MARKS * total:
         return "code"

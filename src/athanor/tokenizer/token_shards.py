@@ -18,7 +18,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +35,10 @@ MANIFEST = "tokens.json"
 HEADER_BYTES = 4096  # one page, so that tokens are aligned in the map
 _TOKEN_MARK, _INDEX_MARK = b"ATHANTOK", b"ATHANIDX"
 _HEADER = struct.Struct("<8sIIQQQ32s")
+_KEYS = (
+    "dataset_id", "vocab_size", "bos_id", "eos_id", "tokenizer_sha256", "num_tokens", "num_documents", "num_bytes",
+    "shards",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,7 @@ class TokenDataset:
         path = self.folder / MANIFEST
         if not path.exists():
             raise ValueError(f"{path} is missing: no token dataset there, or one whose writing never finished")
-        manifest = read_json(path)
-        if manifest.get("format") != FORMAT:
-            raise ValueError(f"{path}: format {manifest.get('format')!r}; this version reads {FORMAT}")
+        manifest = _read_manifest(path)
         self.dataset_id: str = manifest["dataset_id"]
         self.vocab_size: int = manifest["vocab_size"]
         self.bos_id: int = manifest["bos_id"]
@@ -161,9 +163,16 @@ class TokenDataset:
 
     @cached_property
     def document_lengths(self) -> NDArray[np.int64]:
-        """The number of tokens of every document."""
-        lengths = [np.diff(ends.astype(np.int64), prepend=0) for ends in self._ends]
+        """The number of tokens of every document; raises ValueError where an index is not that of its tokens."""
+        lengths = [self._lengths(shard, ends) for shard, ends in zip(self.shards, self._ends, strict=True)]
         return np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
+
+    def _lengths(self, shard: Shard, ends: NDArray[Any]) -> NDArray[np.int64]:
+        lengths = np.diff(ends.astype(np.int64), prepend=0)
+        if np.any(lengths < 0) or (int(ends[-1]) if len(ends) else 0) != shard.num_tokens:
+            path = self.folder / f"{shard.name}.idx"
+            raise ValueError(f"{path}: document ends do not cover the tokens in order; encode the documents again")
+        return lengths
 
     def _map(self, shard: Shard, suffix: str, mark: bytes, dtype: np.dtype[Any], length: int) -> NDArray[Any]:
         """The numbers in one file as a read-only array, after its header and size were checked."""
@@ -185,15 +194,14 @@ class TokenDataset:
 def verify(folder: Path) -> TokenDataset:
     """The dataset in `folder`, after every byte was compared with its SHA-256 and every id with the vocabulary."""
     dataset = TokenDataset(folder)
-    for shard, tokens, ends in zip(dataset.shards, dataset._tokens, dataset._ends, strict=True):
+    for shard, tokens in zip(dataset.shards, dataset._tokens, strict=True):
         for suffix, expected in (("tok", shard.sha256), ("idx", shard.index_sha256)):
             path = dataset.folder / f"{shard.name}.{suffix}"
             if (found := sha256_of(path)) != expected:
                 raise ValueError(f"{path}: SHA-256 is {found}, expected {expected}; encode the documents again")
         if len(tokens) and int(tokens.max()) >= dataset.vocab_size:
             raise ValueError(f"{shard.name}.tok: id {int(tokens.max())} in a vocabulary of {dataset.vocab_size}")
-        if np.any(np.diff(ends.astype(np.int64), prepend=0) < 0) or (len(ends) and int(ends[-1]) != len(tokens)):
-            raise ValueError(f"{shard.name}.idx: document ends do not cover the tokens in order")
+    dataset.document_lengths  # noqa: B018 - raises where the ends are not in order
     return dataset
 
 
@@ -221,6 +229,20 @@ def _framed(
 def _write_header(file: BinaryIO, mark: bytes, itemsize: int, counts: tuple[int, int, int, bytes]) -> None:
     file.seek(0)
     file.write(_HEADER.pack(mark, FORMAT, itemsize, *counts).ljust(HEADER_BYTES, b"\0"))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The content of tokens.json; raises ValueError where it is not what `write_dataset_manifest` writes."""
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else manifest
+        raise ValueError(f"{path}: format {found!r}; this version reads {FORMAT}")
+    missing = [key for key in _KEYS if key not in manifest]
+    names = {entry.name for entry in fields(Shard)}
+    if missing or not all(isinstance(shard, dict) and set(shard) == names for shard in manifest["shards"]):
+        what = f"{', '.join(missing)} missing" if missing else f"expected shards of {', '.join(sorted(names))}"
+        raise ValueError(f"{path}: {what}; encode the documents again")
+    return manifest
 
 
 def _dataset_id(manifest: Mapping[str, Any]) -> str:

@@ -102,8 +102,8 @@ class Tokenizer:
 
     @property
     def bos_id(self) -> int:
-        """The token before the first of a document."""
-        return self.special_id(self.bos_token)
+        """The token before the first of a document; the end-of-text token where there is no other, as in Qwen."""
+        return self.special_id(self.bos_token) if self.bos_token in self.special_tokens else self.eos_id
 
     @property
     def eos_id(self) -> int:
