@@ -11,11 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait would count as work
 
 import torch
+
+if TYPE_CHECKING:
+    from athanor.model.config import ModelConfig
 
 LAYERS, WIDTH, HEADS, HIDDEN, VOCABULARY = 6, 384, 6, 1024, 8192
 Step = Callable[[], float]
@@ -57,50 +60,60 @@ def ceiling(dtype: torch.dtype) -> dict[str, float]:
 
 
 def athanor(tokens: torch.Tensor, precision: str = "bfloat16", compiled: bool = False, muon: bool = False) -> Step:
-    """Our training step as `trainer.fit` takes it: micro-batches side by side, clipping, AdamW (and Muon)."""
-    from athanor.model.attention import causal
+    """Our training step at the shape of the table."""
     from athanor.model.config import ModelConfig
+
+    config = ModelConfig(
+        vocab_size=VOCABULARY,
+        num_layers=LAYERS,
+        d_model=WIDTH,
+        d_ff=HIDDEN,
+        num_heads=HEADS,
+        num_kv_heads=HEADS,
+        head_width=WIDTH // HEADS,
+        context_length=tokens.shape[1] - 1,
+        qk_norm=False,
+        tied_embeddings=True,
+    )
+    return our_step(config, tokens, 8, precision, compiled=compiled, muon=muon)
+
+
+def our_step(
+    config: "ModelConfig", tokens: torch.Tensor, rows_of_part: int, precision: str, *, compiled: bool, muon: bool
+) -> Step:
+    """A step as `trainer.fit` takes it: micro-batches, clipping, AdamW (and Muon), on the device of `tokens`."""
+    from athanor.model.attention import causal
     from athanor.model.transformer import Transformer
     from athanor.train.compiled import compile_blocks
     from athanor.train.config import AdamW, Muon
+    from athanor.train.float8 import use_float8
     from athanor.train.gradients import Share, add_gradients
-    from athanor.train.loss import cross_entropy
+    from athanor.train.loss import cross_entropy_and_z
     from athanor.train.memory import keep_freed_memory
     from athanor.train.optim import Optimizer, clip_gradients
-    from athanor.train.precision import make_repeatable
+    from athanor.train.precision import compute_dtype, make_repeatable
 
     keep_freed_memory()
     make_repeatable()
     rows, context = tokens.shape[0], tokens.shape[1] - 1
-    model = Transformer(
-        ModelConfig(
-            vocab_size=VOCABULARY,
-            num_layers=LAYERS,
-            d_model=WIDTH,
-            d_ff=HIDDEN,
-            num_heads=HEADS,
-            num_kv_heads=HEADS,
-            head_width=WIDTH // HEADS,
-            context_length=context,
-            qk_norm=False,
-            tied_embeddings=True,
-        )
-    )
-    model.compute_dtype = getattr(torch, precision)
+    model = Transformer(config).to(tokens.device)
+    model.compute_dtype = compute_dtype(precision, tokens.device)
+    if precision == "float8":
+        use_float8(model, tokens.device)
     if compiled:
         compile_blocks(model)
     optimizer = Optimizer(model, AdamW(lr_peak=1e-3), Muon() if muon else None, model.compute_dtype)
     parameters = list(model.parameters())
 
     def share_of(part: torch.Tensor) -> Share:
-        weights = torch.full((part.shape[0] * context,), 1 / (rows * context))
-        hidden = model(part[:, :-1], causal(len(part), context))
+        weights = torch.full((part.shape[0] * context,), 1 / (rows * context), device=part.device)
+        hidden = model(part[:, :-1], causal(len(part), context, part.device))
         targets = part[:, 1:].flatten()
-        loss = cross_entropy(hidden.flatten(0, 1), model.head_weight, targets, weights, compiled=compiled)
+        loss, _ = cross_entropy_and_z(hidden.flatten(0, 1), model.head_weight, targets, weights, compiled=compiled)
         return Share(loss, num_tokens=weights.numel())
 
     def step() -> float:
-        added = add_gradients([lambda part=part: share_of(part) for part in tokens.split(8)], parameters)
+        added = add_gradients([lambda part=part: share_of(part) for part in tokens.split(rows_of_part)], parameters)
         clip_gradients(parameters, 1.0)
         optimizer.step(1.0)
         return added.numbers["loss"]

@@ -10,7 +10,7 @@ import torch
 from athanor.model.attention import causal
 from athanor.model.config import ModelConfig
 from athanor.model.transformer import Transformer
-from athanor.train import compiled, loss
+from athanor.train import compiled, float8, loss
 
 Function = Callable[..., Any]
 
@@ -177,3 +177,23 @@ def test_the_compiled_loss_has_the_same_z_loss(monkeypatch: pytest.MonkeyPatch) 
         total, z = loss.cross_entropy_and_z(hidden, head, targets, weights, 0.01, compiled=use)
         found.append([total, z, *torch.autograd.grad(total, [hidden, head])])
     torch.testing.assert_close(found[1], found[0])
+
+
+def test_products_in_float8_may_round_another_way_when_compiled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not float8.has_float8(torch.device("cpu")):
+        pytest.skip("this torch has no float8 products here")
+    config = ModelConfig(
+        vocab_size=16, context_length=16, num_layers=1, d_model=32, d_ff=32, num_heads=2, num_kv_heads=2, head_width=16
+    )
+    for in_float8, factor, used in ((False, 1.1, False), (True, 1.1, True), (True, 1.5, False)):
+        compile_with(monkeypatch, lambda function, dynamic, factor=factor: lambda *given: function(*given) * factor)
+        model = Transformer(config)
+        model.compute_dtype = torch.bfloat16
+        if in_float8:
+            float8.use_float8(model, torch.device("cpu"))
+        compiled.compile_blocks(model)
+        model(torch.arange(16)[None], causal(1, 16))
+        assert model.blocks[0].forward.failed is not used, (in_float8, factor)
+    assert "compiled code is wrong" in "".join(capsys.readouterr())

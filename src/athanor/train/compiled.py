@@ -24,9 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from athanor.core import console
+from athanor.train.float8 import Float8Linear
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 TOLERANCE = 0.05  # of the norm: far more than rounding in bfloat16, far less than a mistake
+TOLERANCE_FLOAT8 = 0.25  # there a rounding that falls the other way is an eighth of a number
 TRUNCATED = ("file too short", "invalid ELF header", "cannot read file data", "unexpected end of file")
 
 
@@ -37,8 +39,10 @@ class Compiled:
     of which would be compiled anew.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str, only_training: bool = False) -> None:
-        self.plain, self.name, self.only_training = function, name, only_training
+    def __init__(
+        self, function: Callable[..., Any], name: str, only_training: bool = False, tolerance: float = TOLERANCE
+    ) -> None:
+        self.plain, self.name, self.only_training, self.tolerance = function, name, only_training, tolerance
         self._compiled: Callable[..., Any] | None = None
         self.failed = False
         self._lock = threading.Lock()  # of the first call: micro-batches run side by side
@@ -80,7 +84,7 @@ class Compiled:
         ours, theirs = (_probe(function, self.plain, arguments) for function in (self.plain, compiled))
         for exact, found in zip(ours, theirs, strict=True):
             error, size = float((found.double() - exact.double()).norm()), float(exact.double().norm())
-            if not error <= TOLERANCE * size + 1e-6:  # in this form nan is refused too
+            if not error <= self.tolerance * size + 1e-6:  # in this form nan is refused too
                 raise ArithmeticError(f"compiled code is wrong: off by {error:.3g} of {size:.3g}")
         return compiled(*arguments)
 
@@ -110,7 +114,9 @@ def _probe(function: Callable[..., Any], owner: Callable[..., Any], arguments: t
 def compile_blocks(model: nn.Module) -> None:
     """Compile every block of `model.blocks`; a model without blocks stays as it is."""
     for block in getattr(model, "blocks", ()):
-        block.forward = Compiled(block.forward, type(block).__name__, only_training=True)
+        in_float8 = any(isinstance(module, Float8Linear) for module in block.modules())
+        tolerance = TOLERANCE_FLOAT8 if in_float8 else TOLERANCE
+        block.forward = Compiled(block.forward, type(block).__name__, only_training=True, tolerance=tolerance)
 
 
 def cache_folder() -> Path:

@@ -6,7 +6,8 @@ scaling"): inputs and weights in e4m3, gradients of outputs in e5m2, which has m
 input; weights stay float32. Layers whose sides are no multiples of 16, which the products need, stay as they are; so do
 embedding, output layer and norms.
 
-The products also run on a processor, slowly: there they are tested. On a GPU they were not measured.
+The products also run on a processor, slowly: there they are tested. What they bring on a GPU is in docs/log.md,
+measured by benchmarks/gpu.py. Compile the blocks with them (`fit.compile`): uncompiled, scaling costs what it saves.
 """
 
 # N positions, I width in, O width out
