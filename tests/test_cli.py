@@ -1,5 +1,6 @@
 """The command line as a person meets it."""
 
+import os
 import subprocess
 import sys
 
@@ -34,6 +35,8 @@ def test_help_of_a_command_shows_every_field_with_its_text(words, capsys):
     ("typed", "meant"),
     [
         (["rum"], "did you mean 'athanor run'?"),
+        (["sfft"], "did you mean 'athanor posttrain sft'?"),
+        (["compare"], "'athanor scaling compare' or 'athanor posttrain compare'; say which"),
         (["data", "dedupe"], "did you mean 'athanor data dedup'?"),
         (["crawl", "sites"], "did you mean 'athanor crawl site'?"),
         (["posttrain"], "athanor posttrain sft"),
@@ -59,3 +62,19 @@ def test_a_mistaken_recipe_ends_in_one_clear_line(tmp_path, capsys):
 def test_an_option_given_twice_is_refused_since_only_the_last_would_count(capsys):
     assert cli.main(["data", "read", "a.jsonl", "--paths", "b.jsonl", "--out", "read"]) == 2
     assert "--paths is given 2 times" in capsys.readouterr().err
+
+
+def test_a_command_may_be_called_without_its_group_where_no_other_has_its_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["sft", "--help"])
+    assert "usage: athanor posttrain sft" in capsys.readouterr().out
+
+
+def test_a_closed_pager_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run([sys.executable, "-m", "athanor.cli", "--help"], stdout=closed, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")

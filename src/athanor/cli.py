@@ -208,18 +208,29 @@ def commands() -> dict[str, Command]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`; returns the exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _do(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a closed pager is no error
+        return 0
+
+
+def _do(words: list[str]) -> int:
     table = commands()
     if not words or words[0] in ("-h", "--help", "help"):
-        print(overview(table))
+        print(overview(table), flush=True)
         return 0
     if words[0] in ("-V", "--version"):
         print(f"{PROGRAM} {athanor.__version__}")
         return 0
     found = next((name for name in (" ".join(words[:2]), words[0]) if name in table), None)
-    if found is None:
-        return _unknown(words, table)
-    return _call(table[found], words[len(found.split()) :])
+    if found is not None:
+        return _call(table[found], words[len(found.split()) :])
+    groups = {name.split()[0] for name in table}
+    meant = [name for name in table if name.split()[1:] == words[:1]] if words[0] not in groups else []
+    if len(meant) == 1:  # `athanor sft` is `athanor posttrain sft`: no other group has one of that name
+        return _call(table[meant[0]], words[1:])
+    return _unknown(words, table, meant)
 
 
 def overview(table: dict[str, Command]) -> str:
@@ -243,8 +254,8 @@ def overview(table: dict[str, Command]) -> str:
     return "\n".join(text)
 
 
-def _unknown(words: Sequence[str], table: dict[str, Command]) -> int:
-    """Say what was typed and what was probably meant."""
+def _unknown(words: Sequence[str], table: dict[str, Command], meant: Sequence[str]) -> int:
+    """Say what was typed and what was probably meant: one of `meant`, if there are any."""
     typed = " ".join(word for word in words[:2] if not word.startswith("-"))
     group = [name for name in table if name.startswith(f"{words[0]} ")]
     if group:
@@ -255,10 +266,15 @@ def _unknown(words: Sequence[str], table: dict[str, Command]) -> int:
         width = max(len(name) for name in group)
         print("\n".join(f"  {PROGRAM} {name:{width}s}  {table[name].summary}" for name in group), file=sys.stderr)
         return 0 if not rest and len(words) > 1 else 2
-    close = difflib.get_close_matches(typed, table, n=1, cutoff=0.5) or difflib.get_close_matches(
-        words[0], table, n=1, cutoff=0.5
+    if meant:
+        choices = " or ".join(f"'{PROGRAM} {name}'" for name in meant)
+        print(f"error: {words[0]!r} may be {choices}; say which", file=sys.stderr)
+        return 2
+    names = {name.split()[-1]: name for name in table} | {name: name for name in table}
+    close = difflib.get_close_matches(typed, names, n=1, cutoff=0.5) or difflib.get_close_matches(
+        words[0], names, n=1, cutoff=0.5
     )
-    hint = f"did you mean '{PROGRAM} {close[0]}'? " if close else ""
+    hint = f"did you mean '{PROGRAM} {names[close[0]]}'? " if close else ""
     print(f"error: unknown command {typed!r}; {hint}'{PROGRAM} --help' lists all", file=sys.stderr)
     return 2
 
@@ -272,9 +288,6 @@ def _call(command: Command, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a closed pager is no error
-        return 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
