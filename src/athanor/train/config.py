@@ -93,8 +93,9 @@ class Fit:
     precision: Literal["auto", "float32", "bfloat16", "float16", "float8"] = "auto"
     """Type of the matrix products; auto: bfloat16 where the processor or GPU multiplies it natively, float16 with loss
     scaling on older GPUs, else float32; float8: inside the blocks, on Hopper and newer."""
-    compile: bool = False
-    """Compile the blocks with torch.compile: needs a C++ compiler, starts slower, runs faster."""
+    compile: bool | None = None
+    """Compile the blocks with torch.compile: starts slower, runs faster, needs a C++ compiler on a processor; none:
+    dense models on a GPU. For pretraining alone, where all batches have one shape."""
     recompute: bool = field(default=False, metadata={"runtime": True})
     """Activation checkpointing: compute blocks again in the backward pass; less memory, about a third more work."""
     checkpoint_seconds: float = field(default=30.0, metadata={"runtime": True})

@@ -80,11 +80,9 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
             use_float8(model, device)
         if config.fit.recompute:
             recompute_blocks(model)
-        if config.fit.compile and isinstance(model, Transformer):
-            if world.layout.tensor * world.layout.context * world.layout.expert > 1:
-                console.warn("compile is for blocks that compute alone: left off under tensor, context and expert")
-            else:
-                compile_blocks(model)
+        compiled = _compiles(config, model, device, world)
+        if compiled:
+            compile_blocks(model)
         spread = parallelize(model, world, device)
         peak = matrix_ceiling(device, model.compute_dtype) * world.size
         flops_of_token = flops_per_token(model.config)
@@ -104,7 +102,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         started = time.monotonic()
         fitted = fit(
             model,
-            _parts(model, batches, config, world),
+            _parts(model, batches, config, world, compiled),
             config.fit,
             out,
             after_step=after_step,
@@ -158,11 +156,24 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         "perplexity": final.perplexity,
         "bits_per_byte": final.bits_per_byte,
         "validation_tokens": final.num_tokens,
+        "compiled": compiled,
         "precision": str(model.compute_dtype).removeprefix("torch."),
         "device": str(device),
         "threads": threads,
         "processes": world.size,
     }
+
+
+def _compiles(config: Pretrain, model: LanguageModel, device: torch.device, world: parallel.World) -> bool:
+    """Whether to compile: as the config says, else dense Transformers on a GPU; never blocks that talk to others."""
+    if not isinstance(model, Transformer) or config.fit.compile is False:
+        return False
+    alone = world.layout.tensor * world.layout.context * world.layout.expert == 1
+    if config.fit.compile is None:
+        return alone and device.type == "cuda" and model.config.experts is None
+    if not alone:
+        console.warn("compile is for blocks that compute alone: left off under tensor, context and expert")
+    return alone
 
 
 def _source_epochs(tokens: Path, train_epochs: float) -> dict[str, float]:
@@ -183,7 +194,7 @@ def _source_epochs(tokens: Path, train_epochs: float) -> dict[str, float]:
 
 
 def _parts(
-    model: LanguageModel, batches: Batches, config: Pretrain, world: parallel.World
+    model: LanguageModel, batches: Batches, config: Pretrain, world: parallel.World, compiled: bool
 ) -> Callable[[int], Iterator[Part]]:
     """The function from a step to this process's micro-batches of it."""
     device = next(model.parameters()).device
@@ -201,7 +212,7 @@ def _parts(
             targets,
             weight,
             config.z_loss,
-            compiled=config.fit.compile,
+            compiled=compiled,
             vocabulary=model.vocabulary,
         )
         if not config.z_loss:
