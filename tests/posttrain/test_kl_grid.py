@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from athanor.posttrain.intervals import student_interval
-from athanor.posttrain.kl_grid import at_kl, figure, grid_of, method_and_seed, page
+from athanor.core.seeds import method_and_seed, student_interval
+from athanor.posttrain.kl_grid import at_kl, figure, grid_of, page
 
 
 def row(method: str, kl: float, gold: float) -> dict[str, object]:

@@ -113,6 +113,23 @@ def test_preferences_have_both_kinds_and_no_page_in_two_splits(made: dict[str, P
             assert row["prompt"][-1]["role"] == "user"
 
 
+def test_careless_labels_turn_the_same_pairs_round_and_no_others(made: dict[str, Path], tmp_path: Path) -> None:
+    inputs = {"model": made["base"], "conversations": made["conversations"]}
+    metrics = {
+        share: preferences.run(replace(PREFERENCES, flip_share=share), inputs, tmp_path / str(share))
+        for share in (0.0, 0.25)
+    }
+    careful, careless = (list(read_jsonl(tmp_path / str(share) / "proxy.jsonl")) for share in metrics)
+    turned = [row for row in careless if row.get("flipped")]
+    assert len(turned) == metrics[0.25]["flipped"] == round(0.25 * len(careful)) > 0
+    assert {row["rejected_kind"] for row in turned} == {"sample", "other_name"}  # pairs are drawn, not prompts
+    for before, after in zip(careful, careless, strict=True):
+        sides = (after["rejected"], after["chosen"]) if after.get("flipped") else (after["chosen"], after["rejected"])
+        assert (before["prompt"], before["chosen"], before["rejected"]) == (after["prompt"], *sides)
+    for split in ("gold", "held_out"):
+        assert (tmp_path / "0.0" / f"{split}.jsonl").read_bytes() == (tmp_path / "0.25" / f"{split}.jsonl").read_bytes()
+
+
 def test_reward_model_reports_accuracy_beside_the_length_rule(made: dict[str, Path], tmp_path: Path) -> None:
     inputs = {"model": made["sft"], "preferences": made["preferences"]}
     metrics = reward_model.run(REWARD, inputs, tmp_path)

@@ -15,21 +15,11 @@ from statistics import fmean
 from typing import Any
 
 from athanor.core.plots import Axis, Curve, Dots, Mark, plot
-from athanor.posttrain.intervals import student_interval
+from athanor.core.seeds import method_and_seed, student_interval
 
 MEASURES = ("proxy_reward", "gold_reward", "length", "ends")
 
 Row = Mapping[str, Any]
-
-
-def method_and_seed(name: str) -> tuple[str, str]:
-    """An input's method and seed: what stands behind the last double underscore is the seed.
-
-    >>> method_and_seed("ppo__2"), method_and_seed("dpo")
-    (('ppo', '2'), ('dpo', ''))
-    """
-    method, mark, seed = name.rpartition("__")
-    return (method, seed) if mark and method else (name, "")
 
 
 def at_kl(rows: Sequence[Row], kl: float) -> dict[str, float] | None:

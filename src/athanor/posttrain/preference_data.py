@@ -21,7 +21,7 @@ from athanor.posttrain.conversation_formats import BadRow
 from athanor.posttrain.conversations import raw_rows, source_name
 from athanor.posttrain.preference_formats import pair_of, single_of
 from athanor.posttrain.preferences import length_rule
-from athanor.posttrain.splits import PAIR_SPLITS, deal, hashed, prompt_key, write_splits
+from athanor.posttrain.splits import PAIR_SPLITS, deal, flipped, hashed, prompt_key, write_splits
 
 SHOWN_CHARACTERS = 200  # of a dropped row's text
 
@@ -105,19 +105,6 @@ def described(pair: Row, source: str, number: int) -> Row:
         return {**pair, **place}
     lengths = {f"{side}_characters": len(pair[side]) for side in ("chosen", "rejected")}
     return {**pair, "rejected_kind": "given", "rejected_ended": True, **lengths, **place}
-
-
-def flipped(pairs: Sequence[Row], share: float, seed: int) -> list[Row]:
-    """`pairs` with exactly that share of them, rounded, turned round and marked `flipped`."""
-    order = sorted(range(len(pairs)), key=lambda place: hashed(seed, "flip", pairs[place]["name"]))
-    turned = set(order[: round(share * len(pairs))])
-    return [_turned(pair) if place in turned else pair for place, pair in enumerate(pairs)]
-
-
-def _turned(pair: Row) -> Row:
-    names = ("chosen", "rejected"), ("chosen_characters", "rejected_characters")
-    swapped = {a: pair[b] for one, other in names for a, b in ((one, other), (other, one))}
-    return {**pair, **swapped, "flipped": True}
 
 
 def _unseen(test: Sequence[Row], keys: set[str], dropped: list[Row]) -> list[Row]:

@@ -22,7 +22,7 @@ from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Preferences
 from athanor.posttrain.messages import read_rows
 from athanor.posttrain.model_folder import load_policy
-from athanor.posttrain.splits import PAIR_SPLITS, deal, hashed, normalised, prompt_key
+from athanor.posttrain.splits import PAIR_SPLITS, deal, flipped, hashed, normalised, prompt_key
 from athanor.tokenizer.tokenizer import Tokenizer
 
 NEIGHBOURS = 8  # an answer to another name is one of this many nearest in length on either side
@@ -54,9 +54,12 @@ def run(config: Preferences, inputs: Mapping[str, Path], out: Path) -> dict[str,
                 f"{inputs['conversations']}: no pair for the split {split!r}; "
                 f"{len(prompts[split])} prompts, left out: {dict(dropped)}"
             )
-        write_jsonl(out / f"{split}.jsonl", pairs[split])
     everything = [pair for split in PAIR_SPLITS for pair in pairs[split]]
     sampled = [pair for pair in everything if pair["rejected_kind"] == "sample"]
+    turned = flipped(pairs["proxy"], config.flip_share, config.seed, ("name", "rejected_kind"))
+    written = pairs | {"proxy": turned}
+    for split in PAIR_SPLITS:
+        write_jsonl(out / f"{split}.jsonl", written[split])
     return {
         "pairs": {split: len(pairs[split]) for split in PAIR_SPLITS},
         "kinds": dict(sorted(Counter(pair["rejected_kind"] for pair in everything).items())),
@@ -67,6 +70,7 @@ def run(config: Preferences, inputs: Mapping[str, Path], out: Path) -> dict[str,
             for kind in sorted({pair["rejected_kind"] for pair in everything})
         },
         "longer_is_chosen": round(fmean(length_rule(pair) for pair in everything), 4),
+        "flipped": sum(bool(pair.get("flipped")) for pair in turned),
         "samples_ended": round(fmean(pair["rejected_ended"] for pair in sampled), 4) if sampled else None,
     }
 

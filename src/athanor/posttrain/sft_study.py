@@ -25,12 +25,12 @@ from athanor.core.artifact import WORK, read_json, write_json, write_jsonl, writ
 from athanor.core.config import ConfigError, matching_files
 from athanor.core.console import say, warn
 from athanor.core.plots import Axis, Curve, Dots, plot
+from athanor.core.seeds import student_interval
 from athanor.core.tracker import read_metrics
 from athanor.evaluation.answers import answer, question, spread
 from athanor.evaluation.bootstrap import ratio_interval
 from athanor.posttrain.config import Conversations, SftStudy
 from athanor.posttrain.conversations import read_all
-from athanor.posttrain.intervals import student_interval
 from athanor.posttrain.messages import Conversation, encoded_conversations
 from athanor.posttrain.model_folder import load_policy, save_policy
 from athanor.posttrain.sft import fine_tune, summed_losses

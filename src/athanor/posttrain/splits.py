@@ -57,6 +57,19 @@ def deal(rows: Sequence[Row], shares: Mapping[str, float], seed: int, by: str) -
     return {name: sorted(split, key=lambda row: (row["page"], row["name"])) for name, split in splits.items()}
 
 
+def flipped(pairs: Sequence[Row], share: float, seed: int, by: Sequence[str] = ("name",)) -> list[Row]:
+    """`pairs` with exactly that share of them, rounded, turned round and marked `flipped`; chosen by hash of `by`."""
+    order = sorted(range(len(pairs)), key=lambda i: hashed(seed, "flip", "/".join(pairs[i][key] for key in by)))
+    turned = set(order[: round(share * len(pairs))])
+    return [_turned(pair) if place in turned else pair for place, pair in enumerate(pairs)]
+
+
+def _turned(pair: Row) -> Row:
+    names = ("chosen", "rejected"), ("chosen_characters", "rejected_characters")
+    swapped = {a: pair[b] for one, other in names for a, b in ((one, other), (other, one))}
+    return {**pair, **swapped, "flipped": True}
+
+
 def write_splits(out: Path, splits: Mapping[str, Sequence[Row]], names: Sequence[str]) -> None:
     """Write one JSON Lines file for each of `names`, empty where there is no such split."""
     for name in names:

@@ -1,7 +1,10 @@
 """From language model to assistant: instructions, fine-tuning, and how well answers are predicted and ended."""
 
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
+from athanor.core.seeds import seeds_of, student_interval
 from athanor.report.chapters.chapter import Chapter, excerpt, said, series_of, thinned
 from athanor.report.charts import Interval, Point, Series, interval_chart, line_chart
 from athanor.report.config import Report
@@ -82,9 +85,23 @@ def _responses(step: Step) -> dict[str, Any]:
     return {
         "step": step,
         "rows": rows,
+        "seeds": [_over_seeds(step, method, names) for method, names in seeds_of(row["name"] for row in rows).items()],
         "chart": interval_chart(
             chart, title="Loss on held-out answers", description=words, x_label="nats per token, fewer is better"
         ),
+    }
+
+
+def _over_seeds(step: Step, method: str, names: Sequence[str]) -> dict[str, Any]:
+    """The mean of models that differ in their seed, with Student's interval over the seeds."""
+    losses = [step.table("response_loss")[name] for name in names]
+    ends = [share for name in names if isinstance(share := step.table("ends").get(name), int | float)]
+    return {
+        "name": f"{method}, mean of {len(names)} seeds",
+        "loss": linked(step, shown(fmean(losses), "three"), "response_loss"),
+        "interval": linked(step, shown(student_interval(losses), "interval"), "response_loss"),
+        "ends": linked(step, shown(fmean(ends), "whole_percent") if ends else None, "ends"),
+        "ends_interval": linked(step, shown(student_interval(ends), "percent_interval"), "ends"),
     }
 
 

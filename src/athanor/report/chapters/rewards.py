@@ -1,7 +1,10 @@
 """Reward models beside the length rule, and reward against KL for the policies that were trained on them."""
 
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
+from athanor.core.seeds import seeds_of, student_interval
 from athanor.report.chapters.chapter import Chapter, series_of, thinned
 from athanor.report.charts import Point, Series, line_chart
 from athanor.report.config import Report
@@ -21,6 +24,7 @@ CURVES = {  # kind -> time series worth drawing
     "posttrain.ppo": (("reward", "reward per answer"), ("kl", "KL to the SFT model, nats")),
     "posttrain.grpo": (("reward", "reward per answer"), ("kl", "KL to the SFT model, nats")),
 }
+START = "sft"  # where every curve of a comparison begins
 JUDGES = (("proxy", False), ("gold", True))  # name, whether its line is dashed
 
 
@@ -29,6 +33,7 @@ def build(run: Run, config: Report) -> dict[str, Any]:
     return {
         "preferences": run.first("posttrain.preferences"),
         "reward_models": [_reward_model(step) for step in run.of_kind("posttrain.reward_model")],
+        "reward_seeds": _reward_seeds(run.of_kind("posttrain.reward_model")),
         "training": [
             {"step": step, "charts": [c for c in (_curve(run, step, *what) for what in CURVES[kind]) if c]}
             for kind in CURVES
@@ -56,6 +61,31 @@ def _reward_model(step: Step) -> dict[str, Any]:
     }
 
 
+def _reward_seeds(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Means of the reward models that differ in their seed, and with it, it may be, in their pairs."""
+    named = {step.name: step for step in steps}
+    measures = ("accuracy", "length_rule_accuracy", "bigram_accuracy")
+    found = []
+    for method, names in seeds_of(named).items():
+        values = {
+            measure: [v for name in names if isinstance(v := named[name].metric(measure), int | float)]
+            for measure in measures
+        }
+        if any(len(values[measure]) < len(names) for measure in measures):
+            continue
+        longer = fmean(values["length_rule_accuracy"])
+        found.append(
+            {
+                "name": f"{method}, mean of {len(names)} seeds",
+                "accuracy": shown(fmean(values["accuracy"]), "percent"),
+                "interval": shown(student_interval(values["accuracy"]), "percent_interval"),
+                "length_rule": shown(max(longer, 1 - longer), "percent"),
+                "bigram": shown(fmean(values["bigram_accuracy"]), "percent"),
+            }
+        )
+    return found
+
+
 def _curve(run: Run, step: Step, name: str, label: str) -> Any:
     points = thinned(series_of(run.rows(step, "metrics.jsonl"), name))
     if len(points) < 2:
@@ -72,11 +102,17 @@ def _curve(run: Run, step: Step, name: str, label: str) -> Any:
 
 
 def _comparison(run: Run, step: Step) -> dict[str, Any]:
+    """Curves of every model, or, where there are seeds, their means at each KL of the grid."""
     rows = [row for row in run.rows(step, "curve.jsonl") if isinstance(row.get("kl"), int | float)]
+    grid = run.rows(step, "grid.jsonl") if step.metric("grid") else []
     methods = list(dict.fromkeys(str(row.get("method", "")) for row in rows))
+    several = bool(grid) and bool(seeds_of(methods))
+    drawn = [row for row in rows if row.get("method") == START] + grid if several else rows
     series = []
-    for colour, method in enumerate((m for m in methods if m != "sft"), start=1):
-        own = [row for row in rows if row.get("method") in (method, "sft")]
+    for colour, method in enumerate(
+        dict.fromkeys(str(r.get("method")) for r in drawn if r.get("method") != START), start=1
+    ):
+        own = [row for row in drawn if row.get("method") in (method, START)]
         for judge, dashed in JUDGES:
             points = [p for p in (_point(row, judge) for row in own) if p is not None]
             if points:
@@ -85,6 +121,7 @@ def _comparison(run: Run, step: Step) -> dict[str, Any]:
     said = "; ".join(f"{s.label} from {s.points[0].y:.2f} to {s.points[-1].y:.2f}" for s in series)
     return {
         "step": step,
+        "several": several,
         "chart": line_chart(
             series,
             title="Reward against KL",
@@ -94,6 +131,7 @@ def _comparison(run: Run, step: Step) -> dict[str, Any]:
             height=340,
         ),
         "rows": [_row(step, row) for row in rows],
+        "grid": [_grid_row(step, row) for row in grid],
     }
 
 
@@ -101,9 +139,11 @@ def _point(row: Row, judge: str) -> Point | None:
     reward = row.get(f"{judge}_reward")
     if not isinstance(reward, int | float):
         return None
-    errors = (row.get(f"{judge}_error"), row.get("kl_error"))
-    y_error, x_error = (float(e) if isinstance(e, int | float) else 0.0 for e in errors)
-    note = f"{row.get('method')} step {row.get('step')}: KL {row['kl']:.2f}, {judge} reward {reward:.3f}"
+    ends = row.get(f"{judge}_reward_interval")
+    spread = (ends[1] - ends[0]) / 2 if ends else row.get(f"{judge}_error")
+    y_error, x_error = (float(e) if isinstance(e, int | float) else 0.0 for e in (spread, row.get("kl_error")))
+    which = f"step {row['step']}" if "step" in row else f"{row.get('seeds')} seeds"
+    note = f"{row.get('method')} {which}: KL {row['kl']:.2f}, {judge} reward {reward:.3f}"
     return Point(row["kl"], reward, y_error, x_error, note)
 
 
@@ -119,6 +159,25 @@ def _row(step: Step, row: Row) -> dict[str, Any]:
         "gold": cell("gold_reward"),
         "length": cell("length", "auto"),
         "ends": cell("ends", "whole_percent"),
+    }
+
+
+def _grid_row(step: Step, row: Row) -> dict[str, Any]:
+    """A method at one KL: means over its seeds, with intervals where there are several."""
+
+    def cell(name: str, style: str, spread: str) -> Any:
+        value, interval = shown(row.get(name), style), shown(row.get(f"{name}_interval"), spread)
+        return linked(step, f"{value} ({interval})" if value and interval else value, f"grid.{name}")
+
+    missing = row.get("not_reached", 0)
+    return {
+        "method": row.get("method"),
+        "kl": shown(row.get("kl")),
+        "seeds": f"{row.get('seeds')}" + (f", {missing} did not get there" if missing else ""),
+        "proxy": cell("proxy_reward", "two", "interval"),
+        "gold": cell("gold_reward", "two", "interval"),
+        "length": cell("length", "auto", "interval"),
+        "ends": cell("ends", "whole_percent", "percent_interval"),
     }
 
 
