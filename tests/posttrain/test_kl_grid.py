@@ -40,4 +40,5 @@ def test_the_page_says_where_nothing_was_measured():
     text = page(grid, curve, "a model")
     assert "a&lt;b&gt;" in text and "a<b>" not in text
     assert "1 did not get there" in text
+    assert "sft, where all begin" in text and "1.000 (0.100)" in text  # every model with its standard error
     assert "</svg>" in figure(curve, "gold")

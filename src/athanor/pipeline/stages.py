@@ -436,6 +436,7 @@ STAGES: tuple[Stage, ...] = (
                 "athanor.posttrain.compare:run",
                 inputs=("sft", "reward_model", "gold_reward_model", "conversations"),
                 optional_inputs=("dpo", "ppo", "*"),
+                version=2,  # compare.html has the start and every model
             ),
         ),
     ),

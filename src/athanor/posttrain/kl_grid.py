@@ -86,10 +86,12 @@ def figure(curve: Sequence[Row], judge: str) -> str:
 def page(grid: Sequence[Row], curve: Sequence[Row], judge_is: str) -> str:
     """Figures and the table of the grid, as one HTML file that opens offline."""
     head = ("method", "KL", "seeds", "proxy reward", "gold reward", "tokens", "ended")
-    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>" for row in grid)
+    models = ("model", "step", "KL", "proxy reward", "gold reward", "tokens", "ended")
+    start = {**curve[0], "method": f"{curve[0]['method']}, where all begin", "seeds": 1, "not_reached": 0}
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}"
         "table{border-collapse:collapse}th,td{text-align:right;padding:.15rem .8rem;border-bottom:1px solid #ddd}"
+        "th:first-child,td:first-child{text-align:left}"
         "svg{max-width:100%;height:auto}"
     )
     return (
@@ -99,8 +101,29 @@ def page(grid: Sequence[Row], curve: Sequence[Row], judge_is: str) -> str:
         f"{figure(curve, 'gold')}{figure(curve, 'proxy')}<h2>At the same KL</h2><p>Interpolated between models; in "
         "brackets 95% intervals over the seeds. Length stands beside reward because a shorter or longer answer is the "
         "cheapest way to please a judge.</p>"
-        f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{lines}</table></body></html>\n"
+        f"{_table(head, [_cells(row) for row in (start, *grid)])}<h2>Every model</h2><p>In brackets standard errors "
+        f"over the prompts.</p>{_table(models, [_model_cells(row) for row in curve])}</body></html>\n"
     )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{lines}</table>"
+
+
+def _model_cells(row: Row) -> list[str]:
+    """One model of the curve, with the standard errors of its means."""
+    cells = [str(row["method"]), str(row["step"])]
+    for name, error, digits in (
+        ("kl", "kl_error", 2),
+        ("proxy_reward", "proxy_error", 3),
+        ("gold_reward", "gold_error", 3),
+        ("length", "length_error", 1),
+        ("ends", "", 2),
+    ):
+        spread = row.get(error)
+        cells.append(f"{row[name]:.{digits}f}" + (f" ({spread:.{digits}f})" if spread else ""))
+    return cells
 
 
 def _cells(row: Row) -> list[str]:
@@ -110,7 +133,7 @@ def _cells(row: Row) -> list[str]:
         if name not in row:
             cells.append("-")
             continue
-        ends = row[f"{name}_interval"]
+        ends = row.get(f"{name}_interval")
         bracket = f" ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})" if ends else ""
         cells.append(f"{row[name]:.{digits}f}{bracket}")
     return cells
