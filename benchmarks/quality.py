@@ -66,9 +66,9 @@ def with_muon(**changes: float) -> PretrainFit:
     return replace(PretrainFit(), muon=replace(Muon(), **changes))
 
 
-def decays() -> PretrainFit:
-    tables = with_adamw(embedding_weight_decay=0.05, head_weight_decay=0.5).adamw
-    return replace(compiled(with_muon(weight_decay=0.3)), adamw=tables)
+def decays(share: float = 1.0) -> PretrainFit:
+    tables = with_adamw(embedding_weight_decay=0.05 * share, head_weight_decay=0.5 * share).adamw
+    return replace(compiled(with_muon(weight_decay=0.3 * share)), adamw=tables)
 
 
 def with_schedule(**changes: Any) -> PretrainFit:
@@ -108,6 +108,7 @@ CANDIDATES = {
     "decay-0.1": Candidate("weight decay .1, compiled; exportable", fit=compiled(with_muon(weight_decay=0.1))),
     "decay-1": Candidate("weight decay 1, compiled; exportable", fit=compiled(with_muon(weight_decay=1.0))),
     "decays": Candidate("weight decay .3, embedding .05, output layer .5, compiled; exportable", fit=decays()),
+    "half-decays": Candidate("half of all three decays, compiled; exportable", fit=decays(0.5)),
     "values-decays": Candidate(
         "value embeddings and all three decays, compiled; not exportable",
         with_values,

@@ -225,3 +225,31 @@ def test_the_depth_decides_what_is_not_given(
     assert metrics["steps"] == 3
     assert "depth: shape.num_layers 1, shape.d_model 64" in capsys.readouterr().err.replace("\n", " ")
     assert model_files.load(tmp_path).config.num_heads == 1
+
+
+def test_decay_by_epochs_is_what_the_same_decays_given_do(corpus: dict[str, Path], tmp_path: Path) -> None:
+    short = replace(
+        CONFIG,
+        fit=replace(CONFIG.fit, num_steps=8),
+        batch_size=96,
+        micro_batch_size=96,
+        validation_steps=100,
+        sample_prompts=(),
+    )
+    for name in ("auto", "given", "none"):
+        (tmp_path / name).mkdir()
+    found = pretrain.run(short, corpus, tmp_path / "auto")["decay_by_epochs"]
+    assert CONFIG.fit.muon is not None
+    fit = replace(
+        short.fit,
+        muon=replace(CONFIG.fit.muon, weight_decay=found["muon.weight_decay"]),
+        adamw=replace(
+            CONFIG.fit.adamw,
+            embedding_weight_decay=found["adamw.embedding_weight_decay"],
+            head_weight_decay=found["adamw.head_weight_decay"],
+        ),
+    )
+    pretrain.run(replace(short, fit=fit, decay_by_epochs=False), corpus, tmp_path / "given")
+    pretrain.run(replace(short, decay_by_epochs=False), corpus, tmp_path / "none")
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("auto", "given", "none")]
+    assert weights[0] == weights[1] != weights[2]

@@ -203,6 +203,7 @@ def make_run(
         batch_size=batch_size,
         micro_batch_size=min(batch_size, ladder.batch_size),
         high_quality_share=0.0,
+        decay_by_epochs=False,
         validation_steps=NEVER,
         sample_steps=NEVER,
         sample_prompts=(),

@@ -179,6 +179,9 @@ class Pretrain:
     """Let attention, positions and predictions stop where a document in a sequence ends."""
     z_loss: float = field(default=0.0, metadata={"added": 0.0})
     """Weight in the loss of the squared log-normaliser of the softmax, such as 1e-4; 0: none."""
+    decay_by_epochs: bool = field(default=True, metadata={"added": False})
+    """Weight decay of matrices (under Muon), embedding and output layer that grows with the passes over the text, where
+    fit gives none; none for a single pass; false: as fit says."""
     validation_steps: int = 300
     """Steps between two measurements on validation text."""
     validation_tokens: int = 32_768

@@ -129,6 +129,11 @@ class Batches:
         """How often each source is read in `num_steps` steps."""
         return {name: count / self.sources[name].rows.num_rows for name, count in self.drawn(num_steps).items()}
 
+    def mean_epochs(self, num_steps: int) -> float:
+        """How often a row read in `num_steps` steps is read in them, on average over the rows read."""
+        epochs, drawn = self.epochs(num_steps), self.drawn(num_steps)
+        return sum(epochs[name] * count for name, count in drawn.items()) / max(1, sum(drawn.values()))
+
     @cached_property
     def _orders(self) -> list[tuple[SampleOrder, list[int]]]:
         """For each phase the turns of the sources, and how many rows of each were drawn before it began."""

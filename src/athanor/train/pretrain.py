@@ -48,6 +48,7 @@ from athanor.train.loss import cross_entropy_and_z
 from athanor.train.model_folder import write_model_folder
 from athanor.train.parallelize import parallelize
 from athanor.train.precision import compute_dtype, training_device, use_threads
+from athanor.train.repeats import with_decay
 from athanor.train.samples import continuation
 from athanor.train.trace import traced
 from athanor.train.trainer import fit
@@ -74,6 +75,11 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         if dial:
             for line in described(config, dial, tokenizer.vocab_size, epochs.get("train", 0.0)):
                 console.say(line)
+        fit_settings, decays = config.fit, dict[str, float]()
+        if config.decay_by_epochs:
+            fit_settings, decays = with_decay(config.fit, batches.mean_epochs(config.fit.num_steps))
+        if decays:
+            console.say(f"  weight decay for text that is read again: {_listed(decays)}")
         source_epochs = _source_epochs(inputs["tokens"], epochs.get("train", 0.0))
         model.compute_dtype = compute_dtype(config.fit.precision, device, scaled=True)
         if config.fit.precision == "float8":
@@ -103,7 +109,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         fitted = fit(
             model,
             _parts(model, batches, config, world, compiled),
-            config.fit,
+            fit_settings,
             out,
             after_step=after_step,
             label="pretraining",
@@ -131,6 +137,7 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
             console.say(f"  validation: {final.bits_per_byte:.3f} bits per byte, perplexity {final.perplexity:.1f}")
     return {
         **({"dial": {choice.name: choice.value for choice in dial}} if dial else {}),
+        **({"decay_by_epochs": decays} if decays else {}),
         "parameters": count_parameters(model.config, "all"),
         "parameters_non_embedding": count_parameters(model.config, "non_embedding"),
         "parameters_matmul": count_parameters(model.config, "matmul"),
@@ -162,6 +169,10 @@ def run(config: Pretrain, inputs: Mapping[str, Path], out: Path) -> dict[str, An
         "threads": threads,
         "processes": world.size,
     }
+
+
+def _listed(decays: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {decay:.2g}" for name, decay in decays.items())
 
 
 def _compiles(config: Pretrain, model: LanguageModel, device: torch.device, world: parallel.World) -> bool:
