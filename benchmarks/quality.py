@@ -41,9 +41,11 @@ from athanor.train.loss import cross_entropy, token_log_probabilities
 from athanor.train.memory import keep_freed_memory
 from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.precision import compute_dtype, use_threads
+from athanor.train.repeats import with_decay
 from athanor.train.schedule import rate
 
 RESOLUTION = 1_000_000  # parts into which the budget is cut for the schedule
+PACE_SHARE = 0.03  # of the budget, after which the number of steps to come is known
 FIDELITY = Path(os.environ.get("ATHANOR_FIDELITY", "../shared/fidelity")) / "train"
 
 
@@ -56,6 +58,8 @@ class Candidate:
     fit: PretrainFit = field(default_factory=PretrainFit)
     rows: Callable[[float], int] = lambda progress: 8
     """Rows of a step at a share of the budget between 0 and 1."""
+    by_epochs: bool = False
+    """Weight decay by the passes over the text, as `train.pretrain` chooses it; here they are known after a while."""
 
 
 def with_adamw(**changes: float) -> PretrainFit:
@@ -98,7 +102,11 @@ def growing(first: int, last: int) -> Callable[[float], int]:
 
 
 CANDIDATES = {
-    "defaults": Candidate("defaults of train.pretrain; exportable (Qwen3)"),
+    "by-epochs": Candidate("compiled, weight decay by passes; exportable", fit=compiled(PretrainFit()), by_epochs=True),
+    "values-by-epochs": Candidate(
+        "the same with value embeddings; not exportable", with_values, compiled(PretrainFit()), by_epochs=True
+    ),
+    "defaults": Candidate("defaults of train.pretrain without that; exportable (Qwen3)"),
     "compiled": Candidate("the same, compiled; exportable", fit=compiled(PretrainFit())),
     "values": Candidate("value embeddings; not exportable", with_values),
     "values-compiled": Candidate("value embeddings, compiled; not exportable", with_values, compiled(PretrainFit())),
@@ -189,10 +197,17 @@ def train(name: str, candidate: Candidate, text: Text, base: Shape, seconds: flo
             add_gradients(first)
             model.zero_grad()
     rows = endless_rows(text.train, shape.context_length, seed)
-    spent, losses, num_tokens, said = 0.0, [], 0, 0
+    spent, losses, num_tokens, said, settled = 0.0, [], 0, 0, not candidate.by_epochs
     while spent < seconds:
-        started = time.thread_time()
         progress = spent / seconds
+        if progress >= PACE_SHARE and not settled:
+            settled, earlier = True, optimizer.state()
+            epochs = num_tokens / progress / len(text.train)
+            fit, decays = with_decay(replace(fit, num_steps=round(len(losses) / progress)), epochs)
+            print(f"  {epochs:.1f} passes expected: {decays or 'no decay'}", file=sys.stderr)
+            optimizer = Optimizer(model, fit.adamw, fit.muon, model.compute_dtype)
+            optimizer.load_state(earlier)
+        started = time.thread_time()
         losses.append(add_gradients(progress))
         clip_gradients(parameters, fit.clip_norm)
         optimizer.step(rate(round(progress * RESOLUTION), RESOLUTION, fit.schedule))
@@ -247,7 +262,7 @@ def bits_per_byte(model: Transformer, text: Text, stride: int) -> float:
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES)[:4], metavar="NAME")
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES)[:3], metavar="NAME")
     parser.add_argument("--seconds", type=float, help="CPU seconds of training steps (300, with --quick 10)")
     parser.add_argument("--all", action="store_true", help="every candidate of the sweep")
     parser.add_argument("--seeds", type=int, default=1)
