@@ -26,7 +26,8 @@ from side_by_side import OURS, machine, parser_of, versions_of
 from transformers import GenerationConfig, LlamaForCausalLM
 
 from athanor.inference.config import Sampling
-from athanor.inference.engine import Engine, Request
+from athanor.inference.engine import Engine
+from athanor.inference.request import Request
 from athanor.model import convert
 from athanor.model.config import ModelConfig
 from athanor.model.transformer import Transformer

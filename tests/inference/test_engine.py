@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from athanor.inference.config import Sampling
-from athanor.inference.engine import ContextOverflow, Engine, Request, generate, logprobs
+from athanor.inference.engine import Engine, generate
 from athanor.inference.kv_cache import BLOCK
+from athanor.inference.logprobs import logprobs
+from athanor.inference.request import ContextOverflow, Request
 from athanor.inference.sampling import RowSampling, draw, sampling_logits
 from athanor.model.attention import causal
 from athanor.model.config import Experts, LstmConfig, ModelConfig

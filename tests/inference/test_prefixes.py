@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from athanor.inference.config import Sampling
-from athanor.inference.engine import Engine, Request
+from athanor.inference.engine import Engine
 from athanor.inference.logprobs import logprobs
 from athanor.inference.prefixes import PREFIX_BLOCK, Prefixes
+from athanor.inference.request import Request
 from athanor.model.config import LstmConfig
 from athanor.model.lstm import Lstm
 from athanor.model.transformer import Transformer

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from athanor.inference.config import Sampling
-from athanor.inference.engine import Sampled
+from athanor.inference.request import Sampled
 from athanor.inference.text import TextStream, complete
 
 

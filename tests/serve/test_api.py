@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from athanor.inference.engine import logprobs
+from athanor.inference.logprobs import logprobs
 from athanor.serve.config import Serve
 from athanor.tokenizer.chat_template import encode_prompt
 

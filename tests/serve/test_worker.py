@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from athanor.inference.config import Sampling
-from athanor.inference.engine import Request
+from athanor.inference.request import Request
 from athanor.inference.text import Piece, end_ids
 from athanor.serve.errors import ApiError
 from athanor.serve.worker import Finished, Worker

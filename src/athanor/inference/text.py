@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from athanor.inference.config import Sampling
-from athanor.inference.engine import DEFAULT_ROWS, Generation, Sampled, generate
+from athanor.inference.engine import DEFAULT_ROWS, generate
+from athanor.inference.request import Generation, Sampled
 from athanor.model.language_model import LanguageModel
 from athanor.tokenizer.tokenizer import Tokenizer
 

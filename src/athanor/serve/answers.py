@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from athanor.inference.engine import Sampled
+from athanor.inference.request import Sampled
 from athanor.inference.text import Piece
 from athanor.tokenizer.tokenizer import Tokenizer
 

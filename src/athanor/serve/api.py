@@ -25,7 +25,7 @@ except ImportError as error:
     ) from error
 
 from athanor.core.console import say
-from athanor.inference.engine import ContextOverflow, Request, check_room
+from athanor.inference.request import ContextOverflow, Request, check_room
 from athanor.inference.text import end_ids
 from athanor.serve.answers import ChatForm, Choice, CompletionForm, Form
 from athanor.serve.config import Serve

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from athanor.core.console import say, warn
 from athanor.inference.config import Sampling
-from athanor.inference.engine import Engine, Request, Sampled
+from athanor.inference.engine import Engine
+from athanor.inference.request import Request, Sampled
 from athanor.inference.text import TextStream, end_ids
 from athanor.serve.config import Chat
 from athanor.serve.conversation import Conversation

@@ -12,7 +12,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from athanor.inference.engine import Engine, FinishReason, Request, Sampled
+from athanor.inference.engine import Engine
+from athanor.inference.request import FinishReason, Request, Sampled
 from athanor.inference.text import Piece, TextStream
 from athanor.serve.errors import ApiError
 from athanor.serve.loaded import LoadedModel
