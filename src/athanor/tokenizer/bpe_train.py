@@ -3,8 +3,11 @@
 In: how often each pre-token occurs. Out: merges; merge `i` makes token 256 + i, the tokens below are bytes.
 At every step the pair with the highest count is merged, among equals the one with the smallest (left, right)
 tokens; inside a word from left to right, so that "aaa" becomes (aa) a. These are rustbpe's rules, and the
-merges are the same. Only what a merge touches is recounted: words are linked lists of tokens, each pair has
-a list of its places, and a heap holds counts that may be out of date and are looked up when they surface.
+merges are the same. Only what a merge touches is recounted: each pair has a list of its places, and a heap holds
+counts that may be out of date and are looked up when they surface.
+
+Memory: about 24 bytes for each byte of the different words, of which a merge gives back what listed its places, and
+some 60 for each different pair.
 """
 
 from typing import Any
@@ -90,18 +93,21 @@ def _without_top(heap: NDArray[np.int64], size: int) -> int:
 
 @kernel
 def _rehashed(
-    keys: NDArray[np.int64], counts: NDArray[np.int64], places: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
-    """The table of pairs with room for twice as many; pairs that no longer occur are left out."""
-    new_keys = np.full(2 * len(keys), NONE, np.int64)
-    new_counts = np.zeros(2 * len(keys), np.int64)
-    new_places = np.full(2 * len(keys), NONE, np.int64)
+    keys: NDArray[np.int64], counts: NDArray[np.int64], places: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], int]:
+    """The table of pairs without those that no longer occur, at most half full, and how many pairs it holds."""
     used = 0
+    for s in range(len(keys)):
+        if keys[s] != NONE and counts[s] > 0:
+            used += 1
+    size = len(keys) if 4 * used <= len(keys) else 2 * len(keys)
+    new_keys = np.full(size, NONE, np.int64)
+    new_counts = np.zeros(size, np.int64)
+    new_places = np.full(size, NONE, np.int32)
     for s in range(len(keys)):
         if keys[s] != NONE and counts[s] > 0:
             t = _slot(new_keys, keys[s])
             new_keys[t], new_counts[t], new_places[t] = keys[s], counts[s], places[s]
-            used += 1
     return new_keys, new_counts, new_places, used
 
 
@@ -128,29 +134,30 @@ def _train(
     text: NDArray[np.uint8], ends: NDArray[np.int64], word_counts: NDArray[np.int64], num_merges: int
 ) -> NDArray[np.int32]:
     num_places = len(text)
-    # A place is a byte of `text`. The token that starts there, or NONE once it is inside another token.
+    # A place is a byte of `text`: the token that starts there; where one of several bytes ends, minus its length, by
+    # which the token before another is found; NONE or what was there before at the bytes between.
     token = np.empty(num_places, np.int32)
-    following = np.empty(num_places, np.int32)
-    preceding = np.empty(num_places, np.int32)
     word_of = np.empty(num_places, np.int32)
+    length_of = np.ones(NUM_BYTES + num_merges, np.int32)
     start = int64(0)
     for w in range(len(ends)):
         for i in range(start, ends[w]):
             token[i] = text[i]
-            following[i] = i + 1 if i + 1 < ends[w] else NONE
-            preceding[i] = i - 1 if i > start else NONE
             word_of[i] = w
         start = ends[w]
 
-    # A pair is (left << 32) | right. Its places are a list in `links`: (place of the left token, next link).
-    keys = np.full(1 << 17, NONE, np.int64)
+    # A pair is (left << 32) | right. Its places are a list in `links`: (place of the left token, next link). A merge
+    # gives its list back and lists two new pairs at most for each place, so twice the places are always enough;
+    # what is never written takes no memory.
+    keys = np.full(1 << 17, NONE, np.int64)  # twice the pairs of bytes
     counts = np.zeros(len(keys), np.int64)
-    places = np.full(len(keys), NONE, np.int64)
+    places = np.full(len(keys), NONE, np.int32)
     num_pairs = 0
-    links: NDArray[np.int32] = np.empty((2 * num_places + 16, 2), np.int32)
+    links: NDArray[np.int32] = np.empty((2 * num_places, 2), np.int32)
     num_links = 0
-    for i in range(num_places):
-        if following[i] == NONE:
+    unused = np.int32(NONE)  # the links given back, as a list
+    for i in range(num_places - 1):
+        if word_of[i] != word_of[i + 1]:
             continue
         s = _slot(keys, (int64(token[i]) << 32) | int64(token[i + 1]))
         if keys[s] == NONE:
@@ -189,29 +196,42 @@ def _train(
         made = np.int32(NUM_BYTES + num_done)
         merges[num_done, 0], merges[num_done, 1] = left, right
         num_done += 1
+        right_starts = length_of[left]
+        length = right_starts + length_of[right]
+        length_of[made] = length
 
         # Every pair is listed while its newer token is made, from left to right, and the newest is on top;
         # taken from the other end the places are in order, which "aaa" depends on.
         num_here = 0
-        link = places[s]
+        link, last = places[s], places[s]
         while link != NONE:
             num_here += 1
+            last = link
             link = links[link, 1]
         here = np.empty(num_here, np.int32)
         link = places[s]
         for x in range(num_here - 1, -1, -1):
             here[x] = links[link, 0]
             link = links[link, 1]
+        if last != NONE:
+            links[last, 1] = unused
+            unused = places[s]
         counts[s], places[s] = 0, NONE
 
         num_touched = 0
         for x in range(num_here):
             i = here[x]
-            j = following[i]
-            if token[i] != left or j == NONE or token[j] != right:
+            j, after = i + right_starts, i + length
+            if token[i] != left or j >= num_places or word_of[j] != word_of[i] or token[j] != right:
                 continue  # out of date: another merge has used one of the two
             weight = word_counts[word_of[i]]
-            before, after = preceding[i], following[j]
+            before = i - 1
+            if before < 0 or word_of[before] != word_of[i]:
+                before = NONE
+            elif token[before] < 0:
+                before = i + token[before]
+            if after >= num_places or word_of[after] != word_of[i]:
+                after = NONE
             if before != NONE:
                 old = (int64(token[before]) << 32) | int64(left)
                 if old != key:
@@ -221,12 +241,8 @@ def _train(
                 if old != key:
                     counts[_slot(keys, old)] -= weight
             token[i], token[j] = made, NONE
-            following[i] = after
-            if after != NONE:
-                preceding[after] = i
+            token[i + length - 1] = -length
 
-            if num_links + 2 > len(links):
-                links = _doubled(links)
             if 2 * (num_pairs + 2) > len(keys):
                 keys, counts, places, num_pairs = _rehashed(keys, counts, places)
             for side in range(2):
@@ -248,9 +264,14 @@ def _train(
                     touched[num_touched] = new
                     num_touched += 1
                 counts[s] += weight
-                links[num_links, 0], links[num_links, 1] = place, places[s]
-                places[s] = num_links
-                num_links += 1
+                if unused == NONE:
+                    link = np.int32(num_links)
+                    num_links += 1
+                else:
+                    link = unused
+                    unused = links[link, 1]
+                links[link, 0], links[link, 1] = place, places[s]
+                places[s] = link
 
         # A pair enters the heap once its count is final; one that fell to 0 and came back is listed twice,
         # which costs a look-up and changes nothing.

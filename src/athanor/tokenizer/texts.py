@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from athanor.tokenizer.machine import with_slack
+from athanor.tokenizer.machine import SLACK, with_slack
 
-_BATCH_DOCUMENTS = 1024
+_BATCH_BYTES = 1 << 21  # of text read at a time: every batch is held several times over, and stays in the cache
+_MOST_DOCUMENTS = 1024
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,33 @@ class Texts:
 
 
 def read_texts(path: Path) -> Iterator[Texts]:
-    """The texts of one document shard, about a thousand documents at a time."""
+    """The texts of one document shard, about two megabytes at a time."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(path) as file:
         if "text" not in file.schema_arrow.names:
             raise ValueError(f"{path}: no column text; found {', '.join(file.schema_arrow.names)}")
-        for batch in file.iter_batches(_BATCH_DOCUMENTS, columns=["text"]):
-            column = batch.column(0).cast(pa.large_string()).fill_null("")
+        for batch in file.iter_batches(_documents_at_a_time(file.metadata), columns=["text"]):
+            column = batch.column(0)
+            if column.type not in (pa.string(), pa.large_string()):
+                column = column.cast(pa.large_string())
+            if column.null_count:
+                column = column.fill_null("")
             _, offsets_buffer, data_buffer = column.buffers()
-            offsets = np.frombuffer(offsets_buffer, np.int64)[column.offset : column.offset + len(column) + 1]
-            data = bytes(memoryview(data_buffer)[offsets[0] : offsets[-1]]) if data_buffer is not None else b""
-            yield Texts(with_slack(data), offsets - offsets[0])
+            offset_type = np.int32 if column.type == pa.string() else np.int64
+            offsets = np.frombuffer(offsets_buffer, offset_type)[column.offset : column.offset + len(column) + 1]
+            ends = offsets.astype(np.int64) - int(offsets[0])
+            data = np.zeros(int(ends[-1]) + SLACK, np.uint8)
+            if data_buffer is not None:
+                data[: ends[-1]] = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
+            yield Texts(data, ends)
+
+
+def _documents_at_a_time(metadata: Any) -> int:
+    """How many documents of a Parquet file make a batch, by the mean size of their texts as they are stored."""
+    text = metadata.schema.names.index("text")
+    stored = sum(
+        metadata.row_group(group).column(text).total_uncompressed_size for group in range(metadata.num_row_groups)
+    )
+    return max(1, min(_MOST_DOCUMENTS, _BATCH_BYTES * metadata.num_rows // max(1, stored)))

@@ -82,14 +82,20 @@ def kept_words(parts: Iterable[WordCounts], again: Iterable[WordCounts], max_byt
         )
     least = max(1, int(fitting[0]))
     chosen = [_at_least(part, least) for part in again]
+    return Kept(_joined(chosen), int(words_of.sum()), least, int(occurrences_of[:least].sum()))
+
+
+def _joined(chosen: Sequence[WordCounts]) -> WordCounts:
+    """The words of all parts, of which no two have one in common."""
+    if len(chosen) == 1:
+        return chosen[0]
     ends = [part.ends for part in chosen]
     before = np.cumsum([0, *(int(end[-1]) if len(end) else 0 for end in ends)])
-    words = WordCounts(
+    return WordCounts(
         np.concatenate([part.text for part in chosen]),
         np.concatenate([end + start for end, start in zip(ends, before, strict=False)]),
         np.concatenate([part.counts for part in chosen]),
     )
-    return Kept(words, int(words_of.sum()), least, int(occurrences_of[:least].sum()))
 
 
 def _at_least(words: WordCounts, least: int) -> WordCounts:
