@@ -24,7 +24,7 @@ def test_means_over_seeds_are_told_beside_the_models(tmp_path: Path) -> None:
         {
             "response_loss": losses,
             "interval": {name: [loss - 0.1, loss + 0.1] for name, loss in losses.items()},
-            "ends": {"base": 0.0, "sft__0": 0.5, "sft__1": 0.5, "sft__2": 0.5},
+            "ends": {"base": 0.0, "sft__0": 0.75, "sft__1": 0.9, "sft__2": 0.9},
         },
     )
     for seed, accuracy in enumerate((0.60, 0.62, 0.64)):
@@ -35,6 +35,7 @@ def test_means_over_seeds_are_told_beside_the_models(tmp_path: Path) -> None:
     text = page_of(made, tmp_path)
     assert "sft, mean of 3 seeds" in text
     assert "4.703 to 5.697" in text  # 5.2 and Student's 4.303 times .2 / sqrt(3)
+    assert "to 100.0" in text  # a share does not go beyond 1
     assert "harmless, mean of 3 seeds" in text and "57.0 to 67.0" in text
     assert "base, mean" not in text
 

@@ -31,8 +31,10 @@ def seeds_of(names: Iterable[str]) -> dict[str, list[str]]:
     return {method: found for method, found in groups.items() if len(found) > 1}
 
 
-def student_interval(values: Sequence[float]) -> list[float] | None:
+def student_interval(values: Sequence[float], low: float = -math.inf, high: float = math.inf) -> list[float] | None:
     """95% interval of the mean of a few independent values (Student 1908); None for fewer than two.
+
+    Cut at `low` and `high`, which the mean cannot leave: 0 and 1 for shares.
 
     >>> [round(end, 3) for end in student_interval([1.0, 2.0, 3.0]) or []]
     [-0.484, 4.484]
@@ -42,4 +44,4 @@ def student_interval(values: Sequence[float]) -> list[float] | None:
     from scipy.special import stdtrit
 
     half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
-    return [fmean(values) - half, fmean(values) + half]
+    return [max(low, fmean(values) - half), min(high, fmean(values) + half)]

@@ -55,7 +55,8 @@ def grid_of(curve: Sequence[Row], start: Row, grid: Sequence[float]) -> list[dic
             for name in MEASURES if reached else ():
                 values = [each[name] for each in reached]
                 line[name] = fmean(values)
-                line[f"{name}_interval"] = student_interval(values)
+                limits = (0.0, 1.0) if name == "ends" else ()
+                line[f"{name}_interval"] = student_interval(values, *limits)
             found.append(line)
     return found
 

@@ -101,7 +101,7 @@ def _over_seeds(step: Step, method: str, names: Sequence[str]) -> dict[str, Any]
         "loss": linked(step, shown(fmean(losses), "three"), "response_loss"),
         "interval": linked(step, shown(student_interval(losses), "interval"), "response_loss"),
         "ends": linked(step, shown(fmean(ends), "whole_percent") if ends else None, "ends"),
-        "ends_interval": linked(step, shown(student_interval(ends), "percent_interval"), "ends"),
+        "ends_interval": linked(step, shown(student_interval(ends, 0.0, 1.0), "percent_interval"), "ends"),
     }
 
 
@@ -114,8 +114,8 @@ def _ends(interval: Any) -> tuple[float | None, float | None]:
 CHAPTER = Chapter(
     "assistant",
     "From language model to assistant",
-    "Questions about names on the pages, answered by the page itself, teach the model to answer and to stop. Pages "
-    "are split before questions are made, so that no answer leaks into the test.",
+    "Questions with their answers teach the model to answer and to stop. What is about one page, or has one prompt, is "
+    "trained on or tested with, never both.",
     KINDS,
     "assistant.html.j2",
     build,

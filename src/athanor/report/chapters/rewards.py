@@ -78,7 +78,7 @@ def _reward_seeds(steps: Sequence[Step]) -> list[dict[str, Any]]:
             {
                 "name": f"{method}, mean of {len(names)} seeds",
                 "accuracy": shown(fmean(values["accuracy"]), "percent"),
-                "interval": shown(student_interval(values["accuracy"]), "percent_interval"),
+                "interval": shown(student_interval(values["accuracy"], 0.0, 1.0), "percent_interval"),
                 "length_rule": shown(max(longer, 1 - longer), "percent"),
                 "bigram": shown(fmean(values["bigram_accuracy"]), "percent"),
             }
