@@ -71,6 +71,36 @@ def test_reading_some_places_gives_what_computing_all_of_them_gives(policy, pair
     assert torch.allclose(flat.hidden_states(policy, sequences, places), everything[places], atol=1e-6)
 
 
+def test_answers_to_one_prompt_share_it_and_give_what_each_gives_alone(policy):
+    prompts = [[1, 5, 9, 3], [1, 5, 9, 3], [1, 5, 9, 3], [1, 5, 9, 3], [2, 7], [1, 5, 9, 3]]
+    answers = [[4, 8, 2], [6], [4, 8, 6, 1, 9], [8, 3], [5], [7, 7]]
+    for after_last in (False, True):
+        together = flat.completion_hidden_states(policy, prompts, answers, after_last)
+        apart = [
+            policy(torch.tensor([[*prompt, *answer]]), segments([len(prompt) + len(answer)]))[
+                0, len(prompt) - 1 : len(prompt) + len(answer) - (not after_last)
+            ]
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+        assert torch.allclose(together, torch.cat(apart), atol=1e-5)
+        gradients = []
+        for states in (together, torch.cat(apart)):
+            policy.zero_grad()
+            states.square().sum().backward()
+            gradients.append(policy.blocks[0].qkv.weight.grad.clone())
+        assert torch.allclose(*gradients, rtol=1e-4, atol=1e-4)
+
+
+def test_a_common_prompt_is_computed_once(policy, monkeypatch):
+    seen = []
+    forward = policy.forward
+    monkeypatch.setattr(
+        policy, "forward", lambda tokens, *a, **k: seen.append(tokens.numel()) or forward(tokens, *a, **k)
+    )
+    flat.completion_hidden_states(policy, [[1, 2, 3]] * 4, [[4, 5]] * 4)
+    assert seen == [3 + 4 * 1]  # the last token of an answer predicts nothing
+
+
 CASES = ["sigmoid|0.1", "sigmoid|0.02", "hinge|0.02", "sigmoid_norm|0.1", "sppo_hard|0.02", "apo_zero|0.02"]
 
 
@@ -110,9 +140,12 @@ def test_reward_model_scores_loss_and_gradients_equal_trl(oracles, fidelity, pai
     assert total.item() == pytest.approx(expected["grad_norm_total"], rel=1e-4)
 
 
-def test_scores_of_single_sequences_equal_those_of_pairs(fidelity, pairs):
+def test_scores_of_single_sequences_and_of_answers_to_one_prompt_equal_those_of_pairs(fidelity, pairs):
     trunk, score = convert.load_scorer(fidelity / "posttrain" / "oracle_model" / "rm")
     of_pairs = flat.pair_scores(trunk, score, pairs)
+    prompts = [pair.prompt for pair in pairs for _ in range(2)]
+    answers = [answer for pair in pairs for answer in (pair.chosen, pair.rejected)]
+    assert torch.allclose(of_pairs.flatten(), flat.completion_scores(trunk, score, prompts, answers), atol=1e-5)
     alone = flat.scores(trunk, score, [pair.prompt + pair.rejected for pair in pairs])
     assert torch.allclose(of_pairs[:, 1], alone, atol=1e-5)
 

@@ -11,6 +11,8 @@ import torch
 from athanor.posttrain import losses
 from athanor.posttrain.advantages import group_advantages
 from athanor.posttrain.config import Grpo
+from athanor.posttrain.grpo import group_parts
+from athanor.posttrain.rollout import Episode
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +79,17 @@ def test_settings_that_cannot_work_are_refused():
         Grpo(group_size=1)
     with pytest.raises(ValueError, match="not a multiple of num_minibatches"):
         Grpo(num_prompts=3, group_size=3, num_minibatches=2)
+
+
+def test_parts_keep_answers_to_a_prompt_together_and_lose_none():
+    def episode(prompt: list[int], length: int) -> Episode:
+        return Episode(prompt, [7] * length, True, [0.0] * length)
+
+    episodes = [episode([1, 2, group], 2 + group) for group in range(4) for _ in range(4)]
+    rows = [5, 0, 15, 9, 1, 12, 2, 8, 3, 4, 6, 7, 10, 11, 13, 14]
+    parts = group_parts(episodes, rows, 1000)
+    assert sorted(row for part in parts for row in part) == list(range(16))
+    assert [sorted({row // 4 for row in part}) for part in parts] == [[0, 3], [1, 2]]
+    one_group = group_parts(episodes[:4], [2, 0, 3, 1], 1000)
+    assert sorted(map(sorted, one_group)) == [[0, 1], [2, 3]]  # two parts side by side all the same
+    assert all(len(part) == 1 for part in group_parts(episodes, rows, 1))

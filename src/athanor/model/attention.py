@@ -6,7 +6,7 @@ The model holds no masks: it turns queries and keys by `layout.positions_BT` and
 
     causal          B rows of equal length, each token sees itself and what is before it
     segments        sequences laid end to end in one row, none sees another
-    shared_prompt   prompt, chosen, rejected laid end to end: both completions see the prompt, which
+    shared_prompt   a prompt and its completions laid end to end: all of them see the prompt, which
                     is computed once, and not each other (Wang et al. 2024, "prefix grouper")
 
 The last two waste nothing on padding in the matrix products; only attention itself is padded. Every layout takes a
@@ -73,25 +73,27 @@ def segments(lengths: Sequence[int], device: torch.device | str = "cpu") -> Trai
     return _Gathered(rows, [0] * len(rows), positions, device)
 
 
-def shared_prompt(triples: Sequence[tuple[int, int, int]], device: torch.device | str = "cpu") -> TrainingLayout:
-    """Prompt, chosen, rejected of each triple of lengths end to end in one row.
+def shared_prompt(groups: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> TrainingLayout:
+    """Groups of lengths, a prompt's and those of its completions, end to end in one row: a pair's are three.
 
-    The rejected completion is computed as if it followed the prompt directly: its positions continue
-    those of the prompt and it does not see the chosen one.
+    Every completion is computed as if it followed the prompt directly: its positions continue those of the
+    prompt and it sees no other completion.
 
     >>> shared_prompt([(2, 3, 1)]).positions_BT.tolist()
     [[0, 1, 2, 3, 4, 2]]
     """
-    _check_lengths([length for triple in triples for length in triple])
+    _check_lengths([length for group in groups for length in group])
     rows: list[Sequence[int]] = []
     owned_from, positions, start = [], [], 0
-    for prompt, chosen, rejected in triples:
-        end_of_chosen = start + prompt + chosen
-        rows.append(range(start, end_of_chosen))
-        rows.append([*range(start, start + prompt), *range(end_of_chosen, end_of_chosen + rejected)])
-        owned_from += [0, prompt]  # the prompt's own output is taken from the first of the two rows
-        positions += [torch.arange(prompt + chosen), torch.arange(prompt, prompt + rejected)]
-        start = end_of_chosen + rejected
+    for prompt, *completions in groups:
+        end = start + prompt
+        positions.append(torch.arange(prompt))
+        for number, completion in enumerate(completions or [0]):  # a prompt may stand alone
+            rows.append([*range(start, start + prompt), *range(end, end + completion)])
+            owned_from.append(prompt if number else 0)  # the prompt's own output is taken from the first of its rows
+            positions.append(torch.arange(prompt, prompt + completion))
+            end += completion
+        start = end
     return _Gathered(rows, owned_from, torch.cat(positions), device)
 
 

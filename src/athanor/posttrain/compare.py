@@ -27,11 +27,18 @@ from athanor.model.transformer import Transformer
 from athanor.posttrain import kl_grid
 from athanor.posttrain.best_of_n import kl_of_best, of_the_best
 from athanor.posttrain.config import Compare
-from athanor.posttrain.flat import completion_hidden_states
-from athanor.posttrain.kl import exact_kl
-from athanor.posttrain.messages import micro_batches, read_rows, split_completion
+from athanor.posttrain.messages import read_rows, split_completion
 from athanor.posttrain.model_folder import load_policy, load_reward_model
-from athanor.posttrain.rollout import LOGIT_ROWS, Episode, completions, sample_episodes, scores_of, text_of
+from athanor.posttrain.rollout import (
+    Episode,
+    completions,
+    exact_kl_of_states,
+    in_passes,
+    sample_episodes,
+    scores_of,
+    states_of,
+    text_of,
+)
 from athanor.posttrain.splits import hashed
 from athanor.tokenizer.chat_template import encode_prompt
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -173,12 +180,10 @@ def best_of_rows(
 def kl_of_answers(policy: Transformer, reference: Transformer, episodes: Sequence[Episode]) -> list[float]:
     """KL(policy || reference) of each answer: exact at every token, summed over the tokens."""
     per_answer: list[float] = []
-    for part in micro_batches(episodes, [e.num_tokens for e in episodes], MICRO_BATCH_TOKENS):
-        prompts, answers = [e.prompt for e in part], completions(part)
-        hidden = [completion_hidden_states(model, prompts, answers) for model in (policy, reference)]
-        chunks = zip(*(torch.split(states_ND, LOGIT_ROWS) for states_ND in hidden), strict=True)
-        per_token_N = torch.cat([exact_kl(policy.logits(own), reference.logits(ref)) for own, ref in chunks])
-        of_answers = torch.split(per_token_N, [len(answer) for answer in answers])
+    for part in in_passes(episodes, MICRO_BATCH_TOKENS):
+        own_ND, reference_ND = (states_of(model, part) for model in (policy, reference))
+        per_token_N = exact_kl_of_states(policy, own_ND, reference, reference_ND)
+        of_answers = torch.split(per_token_N, [len(answer) for answer in completions(part)])
         per_answer += [float(tokens_N.sum()) for tokens_N in of_answers]
     return per_answer
 

@@ -1,13 +1,13 @@
 """One forward pass over many sequences without padding, and what post-training reads out of it.
 
 In: a model and sequences as lists of tokens. Out: log-probabilities of completions, distributions, scores.
-Sequences lie end to end in one row and none sees another; the two completions of a pair share the
-computation of their prompt. Predictions, and all behind the last layer's attention, are computed only where something
-is read.
+Sequences lie end to end in one row and none sees another; the two completions of a pair, and answers to the same
+prompt that follow one another, share the computation of their prompt. Predictions, and all behind the last layer's
+attention, are computed only where something is read.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -40,33 +40,74 @@ def hidden_states(
 
 def pair_hidden_states(model: Transformer, pairs: Sequence[Pair], places: Sequence[int]) -> Tensor:
     """Hidden states [N, D] at N places of prompt, chosen, rejected of each pair laid end to end."""
-    device = device_of(model)
-    tokens_1N = torch.tensor(
-        [[token for pair in pairs for token in (*pair.prompt, *pair.chosen, *pair.rejected)]], device=device
-    )
-    lengths = [(len(pair.prompt), len(pair.chosen), len(pair.rejected)) for pair in pairs]
-    read_N = torch.tensor(places, device=device)
-    hidden_1ND: Tensor = model(tokens_1N, shared_prompt(lengths, device), read_N=read_N)
-    return hidden_1ND[0]
+    tokens = [token for pair in pairs for token in (*pair.prompt, *pair.chosen, *pair.rejected)]
+    return _read(model, tokens, [(len(pair.prompt), len(pair.chosen), len(pair.rejected)) for pair in pairs], places)
 
 
-def predicting_places(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[int]:
-    """Flat places whose hidden state predicts a completion token: the one before each."""
-    places: list[int] = []
-    start = 0
-    for prompt, completion in zip(prompts, completions, strict=True):
-        first = start + len(prompt) - 1
-        places.extend(range(first, first + len(completion)))
-        start += len(prompt) + len(completion)
-    return places
+def same_prompt_runs(prompts: Sequence[Sequence[int]]) -> list[range]:
+    """The places of prompts that follow one another and are equal.
+
+    >>> same_prompt_runs([[1], [1], [2], [1]])
+    [range(0, 2), range(2, 3), range(3, 4)]
+    """
+    starts = [place for place in range(len(prompts)) if not place or prompts[place] != prompts[place - 1]]
+    return [range(start, end) for start, end in pairwise([*starts, len(prompts)])]
 
 
 def completion_hidden_states(
-    model: Transformer, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    after_last: bool = False,
 ) -> Tensor:
-    """Hidden states [N, D] that predict the tokens of the completions, one after another."""
-    sequences = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
-    return hidden_states(model, sequences, predicting_places(prompts, completions))
+    """Hidden states [N, D] that predict the tokens of the completions, one after another.
+
+    Prompts that follow one another and are equal are computed once. `after_last` adds the state after each completion.
+    """
+    places: list[int] = []
+    # the last token predicts nothing that is asked for, unless the state after it is
+    seen = completions if after_last else [completion[:-1] for completion in completions]
+    tokens, groups, spans = _end_to_end(prompts, seen)
+    for last_of_prompt, span in spans:
+        places += [last_of_prompt, *span]
+    return _read(model, tokens, groups, places)
+
+
+def completion_scores(
+    model: Transformer,
+    score_1D: Tensor,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+) -> Tensor:
+    """Score [B] of each completion, read at its last token; equal prompts that follow one another are computed once."""
+    tokens, groups, spans = _end_to_end(prompts, completions)
+    hidden_ND = _read(model, tokens, groups, [span[-1] for _, span in spans])
+    return functional.linear(hidden_ND.float(), score_1D)[:, 0]
+
+
+def _end_to_end(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]
+) -> tuple[list[int], list[list[int]], list[tuple[int, range]]]:
+    """The tokens, lengths for `shared_prompt`, and the place of each prompt's end with those of its completion."""
+    tokens: list[int] = []
+    groups: list[list[int]] = []
+    spans: list[tuple[int, range]] = []
+    for run in same_prompt_runs(prompts):
+        tokens += prompts[run[0]]
+        last_of_prompt = len(tokens) - 1
+        for completion in completions[run.start : run.stop]:
+            spans.append((last_of_prompt, range(len(tokens), len(tokens) + len(completion))))
+            tokens += completion
+        groups.append([len(prompts[run[0]]), *(len(span) for _, span in spans[run.start :] if len(span))])
+    return tokens, groups, spans
+
+
+def _read(model: Transformer, tokens: Sequence[int], groups: Sequence[Sequence[int]], places: Sequence[int]) -> Tensor:
+    """Hidden states [N, D] at N places of prompts with their completions laid end to end."""
+    device = device_of(model)
+    read_N = torch.tensor(places, device=device)
+    hidden_1ND: Tensor = model(torch.tensor([tokens], device=device), shared_prompt(groups, device), read_N=read_N)
+    return hidden_1ND[0]
 
 
 def log_probabilities(model: Transformer, hidden_ND: Tensor, completions: Sequence[Sequence[int]]) -> Tensor:

@@ -22,14 +22,22 @@ from athanor.model.transformer import Transformer
 from athanor.posttrain import kept_samples, losses
 from athanor.posttrain.advantages import group_advantages, masked_mean
 from athanor.posttrain.config import Grpo
-from athanor.posttrain.flat import completion_hidden_states, log_probabilities, padded
+from athanor.posttrain.flat import log_probabilities, padded
 from athanor.posttrain.judges import Judge, Keep, Row, judge_of, sample_and_judge
 from athanor.posttrain.kl import kl_estimate
 from athanor.posttrain.messages import balanced_parts, batch_of
 from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
 from athanor.posttrain.ppo import GOLD, summary
 from athanor.posttrain.prompts import PROMPTS, read_prompts
-from athanor.posttrain.rollout import Episode, TokenNumbers, completions, token_numbers
+from athanor.posttrain.rollout import (
+    Episode,
+    TokenNumbers,
+    completions,
+    num_tokens_together,
+    prompt_groups,
+    states_of,
+    token_numbers,
+)
 from athanor.posttrain.updates import TrainingState, clipped_steps, run_updates
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.config import AdamW
@@ -156,7 +164,6 @@ def _add_gradients(
     state: TrainingState,
 ) -> dict[str, float]:
     """Gradients of one minibatch's mean loss, added over forward passes; the numbers beside it."""
-    sizes = [episodes[i].num_tokens for i in rows]
     total = sum(len(episodes[i].completion) for i in rows)
     clip_high = config.clip if config.clip_high is None else config.clip_high
 
@@ -164,7 +171,7 @@ def _add_gradients(
         some = [episodes[i] for i in part]
         lengths = [len(episode.completion) for episode in some]
         answers = completions(some)
-        hidden_ND = completion_hidden_states(policy, [e.prompt for e in some], answers)
+        hidden_ND = states_of(policy, some)
         new_BT, mask_BT = padded(log_probabilities(policy, hidden_ND, answers), lengths)
         old_BT, reference_BT = (
             tensor[part, : mask_BT.shape[1]] for tensor in (numbers.log_probabilities_BT, numbers.reference_BT)
@@ -191,7 +198,19 @@ def _add_gradients(
                 "policy_kl": share * float(masked_mean(kl_estimate(old_BT, new_BT, "k3"), mask_BT)),
                 "clip_fraction": share * float(masked_mean(outside_BT.float(), mask_BT)),
             }
-        return Share(loss, sum(episodes[i].num_tokens for i in part), measured)
+        return Share(loss, sum(episode.num_tokens for episode in some), measured)
 
-    parts = balanced_parts(rows, sizes, config.micro_batch_tokens)
+    parts = group_parts(episodes, rows, config.micro_batch_tokens)
     return add_gradients([partial(share_of, part) for part in parts], state.parameters).numbers
+
+
+def group_parts(episodes: Sequence[Episode], rows: Sequence[int], micro_batch_tokens: int) -> list[list[int]]:
+    """`rows` of a minibatch in parts of about equal size, answers to one prompt together, which share its computation.
+
+    A group larger than half of them all is cut, since a batch is computed in two parts at least.
+    """
+    together = sorted(rows)  # episodes come group after group
+    half = -(-sum(len(episodes[i].completion) for i in rows) // 2) + max(len(episodes[i].prompt) for i in rows)
+    groups = prompt_groups(episodes, together, min(micro_batch_tokens, half))
+    sizes = [num_tokens_together([episodes[i] for i in group]) for group in groups]
+    return [[row for group in part for row in group] for part in balanced_parts(groups, sizes, micro_batch_tokens)]

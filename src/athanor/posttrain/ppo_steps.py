@@ -14,10 +14,17 @@ from athanor.model.transformer import Transformer
 from athanor.posttrain import losses
 from athanor.posttrain.config import Ppo
 from athanor.posttrain.flat import log_probabilities, padded
-from athanor.posttrain.kl import entropy, exact_kl, kl_estimate
+from athanor.posttrain.kl import entropy, kl_estimate
 from athanor.posttrain.messages import balanced_parts
 from athanor.posttrain.ppo_state import Batch, State
-from athanor.posttrain.rollout import LOGIT_ROWS, completions, states_of, widened, without_last
+from athanor.posttrain.rollout import (
+    LOGIT_ROWS,
+    completions,
+    exact_kl_of_states,
+    states_of,
+    widened,
+    without_last,
+)
 from athanor.posttrain.updates import clipped_steps
 from athanor.train.gradients import Share, add_gradients
 
@@ -85,7 +92,9 @@ def _add_gradients(
             if config.kl_estimator == "full":
                 with torch.no_grad():
                     reference_ND = states_of(reference, episodes)
-                kl_BT = widened(padded(_exact(state.policy, hidden_ND, reference, reference_ND), lengths)[0], width)
+                kl_BT = widened(
+                    padded(exact_kl_of_states(state.policy, hidden_ND, reference, reference_ND), lengths)[0], width
+                )
             else:
                 kl_BT = kl_estimate(new_BT, numbers.reference_BT[part], config.kl_estimator, points.kl_at_least_zero)
             loss = loss + config.kl_coefficient * (kl_BT * weights_BT).sum()
@@ -118,9 +127,3 @@ def _add_gradients(
 def _entropies(policy: Transformer, hidden_ND: Tensor) -> Tensor:
     """Entropy [N] of the policy at every state, in nats."""
     return torch.cat([entropy(policy.logits(rows_ND)) for rows_ND in torch.split(hidden_ND, LOGIT_ROWS)])
-
-
-def _exact(policy: Transformer, hidden_ND: Tensor, reference: Transformer, reference_ND: Tensor) -> Tensor:
-    """KL [N] of the policy's whole distribution to the reference's at every state."""
-    chunks = zip(torch.split(hidden_ND, LOGIT_ROWS), torch.split(reference_ND, LOGIT_ROWS), strict=True)
-    return torch.cat([exact_kl(policy.logits(own_ND), reference.logits(other_ND)) for own_ND, other_ND in chunks])

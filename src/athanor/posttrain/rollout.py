@@ -6,8 +6,8 @@ sampled distribution is the trained one; log-probabilities are computed again in
 pass, and the largest difference to the sampler's is kept as a number to watch.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,13 @@ from athanor.inference.config import Sampling
 from athanor.inference.engine import generate
 from athanor.inference.text import end_ids
 from athanor.model.transformer import Transformer
-from athanor.posttrain.flat import completion_hidden_states, hidden_states, log_probabilities, padded, scores
+from athanor.posttrain.flat import (
+    completion_hidden_states,
+    completion_scores,
+    log_probabilities,
+    padded,
+    same_prompt_runs,
+)
 from athanor.posttrain.kl import entropy, exact_kl
 from athanor.posttrain.messages import micro_batches
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -84,16 +90,32 @@ class Critic(nn.Module):
 
 def states_of(model: Transformer, episodes: Sequence[Episode], after_last: bool = False) -> Tensor:
     """Hidden states [N, D] from which the completion tokens were drawn; `after_last` adds the one after each answer."""
-    prompts, answers = [e.prompt for e in episodes], completions(episodes)
-    if not after_last:
-        return completion_hidden_states(model, prompts, answers)
-    hidden_ND = hidden_states(model, [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)])
-    places: list[int] = []
-    start = 0
-    for prompt, answer in zip(prompts, answers, strict=True):
-        start += len(prompt) + len(answer)
-        places.extend(range(start - len(answer) - 1, start))
-    return hidden_ND[torch.tensor(places, device=hidden_ND.device)]
+    return completion_hidden_states(model, [e.prompt for e in episodes], completions(episodes), after_last)
+
+
+def in_passes(episodes: Sequence[Episode], most_tokens: int) -> Iterator[list[Episode]]:
+    """`episodes` in order, in parts for a forward pass each; answers to one prompt stay together where they fit."""
+    groups = prompt_groups(episodes, range(len(episodes)), most_tokens)
+    sizes = [num_tokens_together([episodes[i] for i in group]) for group in groups]
+    for part in micro_batches(groups, sizes, most_tokens):
+        yield [episodes[i] for group in part for i in group]
+
+
+def prompt_groups(episodes: Sequence[Episode], places: Iterable[int], most_tokens: int) -> list[list[int]]:
+    """`places` of episodes, those next to each other with the same prompt together: at most `most_tokens` a group."""
+    places = list(places)
+    groups: list[list[int]] = []
+    for run in same_prompt_runs([episodes[place].prompt for place in places]):
+        some = [places[i] for i in run]
+        shared = len(episodes[some[0]].prompt)
+        answers = [len(episodes[place].completion) for place in some]
+        groups += micro_batches(some, answers, max(1, most_tokens - shared))
+    return groups
+
+
+def num_tokens_together(episodes: Sequence[Episode]) -> int:
+    """Tokens of one forward pass over answers to the same prompt."""
+    return len(episodes[0].prompt) + sum(len(episode.completion) for episode in episodes)
 
 
 def without_last(states_ND: Tensor, episodes: Sequence[Episode]) -> Tensor:
@@ -137,6 +159,12 @@ def text_of(tokenizer: Tokenizer, episode: Episode) -> str:
     return tokenizer.decode(episode.completion[:-1] if episode.ended else episode.completion).strip()
 
 
+def exact_kl_of_states(policy: Transformer, own_ND: Tensor, reference: Transformer, reference_ND: Tensor) -> Tensor:
+    """KL [N] of the policy's whole distribution to the reference's at every state."""
+    chunks = zip(torch.split(own_ND, LOGIT_ROWS), torch.split(reference_ND, LOGIT_ROWS), strict=True)
+    return torch.cat([exact_kl(policy.logits(rows_ND), reference.logits(other_ND)) for rows_ND, other_ND in chunks])
+
+
 @torch.no_grad()
 def scores_of(
     reward_model: tuple[Transformer, Tensor], tokenizer: Tokenizer, episodes: Sequence[Episode], most_tokens: int
@@ -147,11 +175,16 @@ def scores_of(
     that did not end by itself; what that costs is another matter (missing_end_penalty).
     """
     trunk, score_1D = reward_model
+    end = tokenizer.end_of_turn_id
     finished = [
-        [*e.prompt, *(e.completion[:-1] if e.ended else e.completion), tokenizer.end_of_turn_id] for e in episodes
+        replace(e, completion=[*(e.completion[:-1] if e.ended else e.completion), end], ended=True) for e in episodes
     ]
-    parts = micro_batches(finished, [len(sequence) for sequence in finished], most_tokens)
-    found_B = torch.cat([scores(trunk, score_1D, part) for part in parts]).cpu()
+    found_B = torch.cat(
+        [
+            completion_scores(trunk, score_1D, [e.prompt for e in part], completions(part))
+            for part in in_passes(finished, most_tokens)
+        ]
+    ).cpu()
     if not found_B.isfinite().all():
         first = int((~found_B.isfinite()).nonzero()[0])
         raise ValueError(
@@ -184,7 +217,7 @@ def token_numbers(
         return _with_sampled(policy, reference, critic, episodes, most_tokens, width, value_after_last)
     found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     total_entropy = 0.0
-    for part in micro_batches(episodes, [e.num_tokens for e in episodes], most_tokens):
+    for part in in_passes(episodes, most_tokens):
         answers = completions(part)
         states_ND = states_of(policy, part, value_after_last)
         hidden_ND = without_last(states_ND, part) if value_after_last else states_ND
@@ -230,7 +263,7 @@ def _with_sampled(
 ) -> TokenNumbers:
     """The numbers with the sampler's log-probabilities as the policy's."""
     found: list[tuple[Tensor, Tensor]] = []
-    for part in micro_batches(episodes, [e.num_tokens for e in episodes], most_tokens):
+    for part in in_passes(episodes, most_tokens):
         reference_N = log_probabilities(reference, states_of(reference, part), completions(part))
         values_N = torch.zeros_like(reference_N)
         if critic is not None:
