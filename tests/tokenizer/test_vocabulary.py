@@ -9,6 +9,7 @@ from tokenizers import Tokenizer as PeerTokenizer
 from athanor.tokenizer.gpt2_files import read_gpt2_files, write_gpt2_files
 from athanor.tokenizer.machine import with_slack
 from athanor.tokenizer.pretokenize import PATTERNS
+from athanor.tokenizer.replay import readable, replay
 from athanor.tokenizer.tiktoken_file import read_tiktoken, write_tiktoken
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.tokenizer.tokenizer_json import read_tokenizer_json, write_tokenizer_json
@@ -140,3 +141,47 @@ def test_qwens_way_of_cutting_and_composing_gives_the_ids_of_the_peer(tmp_path, 
         ids, before = ours.encode_bytes(with_slack(data + b"a"), np.array([0, len(data), len(data) + 1], np.int64))
         assert ids[before[0] : before[1]].tolist() == peer.encode(text).ids
     assert ours.decode(ours.encode("cafe\u0301")) == "caf\u00e9"
+
+
+@pytest.mark.parametrize("foreign", [[], ["Ġfurnaces", "zzxq", "Ð¼Ð¸ÑĢ", "\u010a\u010a\u010a"]])
+def test_files_converted_from_tiktoken_give_the_ids_of_the_peer(tmp_path, vocabulary, texts, foreign):
+    """As Llama 3's: every way to cut a token in two is a merge, and whole words are tokens whatever the merges say."""
+    write_tokenizer_json(tmp_path / "tokenizer.json", vocabulary)
+    value = json.loads((tmp_path / "tokenizer.json").read_text())
+    names = value["model"]["vocab"]
+    names |= {name: 2000 + n for n, name in enumerate(foreign)}  # words of another vocabulary
+    cuts = [(name[:i], name[i:], token) for name, token in names.items() for i in range(1, len(name))]
+    merges = [cut for cut in cuts if cut[0] in names and cut[1] in names and cut[2] < 2000]
+    merges.sort(key=lambda cut: (cut[2], names[cut[0]], names[cut[1]]))
+    assert len(merges) > len(vocabulary.merges)
+    value["model"] |= {"merges": [[left, right] for left, right, _ in merges], "ignore_merges": True}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value))
+    peer = PeerTokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    ours = Tokenizer.load(tmp_path)
+    assert len(ours.vocabulary.whole_words) == len(foreign)
+    said = "two furnaces furnacess zzxq zzxqzzxq мир мира\n\n\n" + "  \n\n\n"
+    for text in (said, "zzxq", *texts):
+        ids = ours.encode(text)
+        assert ids == peer.encode(text, add_special_tokens=False).ids
+        assert ours.decode(ids) == text
+    steps = replay(ours, said)
+    assert steps[-1].tokens == [readable(ours.token_bytes(token)) for token in ours.encode(said)]
+    ours.save(tmp_path / "again")
+    again = Tokenizer.load(tmp_path / "again")
+    assert again.sha256 == ours.sha256 != vocabulary.sha256
+    assert again.encode(said) == ours.encode(said)
+    with pytest.raises(ValueError, match="do not follow the order of the merges"):
+        write_tiktoken(tmp_path / "v.tiktoken", ours.vocabulary)
+
+
+def test_a_merge_that_can_never_be_done_changes_nothing(tmp_path, vocabulary):
+    write_tokenizer_json(tmp_path / "tokenizer.json", vocabulary)
+    value = json.loads((tmp_path / "tokenizer.json").read_text())
+    value["model"]["vocab"] |= {"qqq": 5000, "qqqq": 5001}
+    value["model"]["merges"].append(["qqq", "q"])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value))
+    assert read_tokenizer_json(tmp_path / "tokenizer.json").sha256 == vocabulary.sha256
+    value["model"]["merges"].append(["qqqqq", "q"])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value))
+    with pytest.raises(ValueError, match=r"merge 1001 \('qqqqq', 'q'\) does not join two tokens"):
+        read_tokenizer_json(tmp_path / "tokenizer.json")

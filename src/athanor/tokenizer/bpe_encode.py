@@ -6,10 +6,12 @@ three suffice; longer words, and longer lists of tokens, lie in an arena beside 
 pair with the lowest rank, the leftmost among equals, until none is left (as tiktoken and GPT-2 do); words of
 more than 64 bytes use a heap, so that a page of one letter is no attack.
 
-Inside, bytes are tokens 0 to 255 and merge `i` makes 256 + i, whatever ids the vocabulary gives them.
+Inside, bytes are tokens 0 to 255 and merge `i` makes 256 + i, or what the vocabulary says it makes; ids are looked up
+at the end. A vocabulary may hold whole words that merges do not lead to: they are asked for before a word is merged.
 """
 
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +38,33 @@ _MULTIPLIER, _FINISHER = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 class Encoder:
     """Merges of a vocabulary, and the words already encoded with them. Safe to share between threads."""
 
-    def __init__(self, merges: NDArray[np.int32], token_ids: NDArray[np.int32], pattern: Split) -> None:
-        """`merges` as `bpe_train` gives them; `token_ids` maps 256 bytes and then the merges to ids."""
-        if len(token_ids) != 256 + len(merges) or int(token_ids.max()) >= MAX_TOKENS:
+    def __init__(
+        self,
+        merges: NDArray[np.int32],
+        token_ids: NDArray[np.int32],
+        pattern: Split,
+        made: NDArray[np.int32] | None = None,
+        whole_words: Mapping[bytes, int] | None = None,
+    ) -> None:
+        """`merges` as `bpe_train` gives them; `token_ids` maps 256 bytes and then what the merges make to ids.
+
+        `made`: the token that each merge makes, none: the next; `whole_words`: ids of words that are not merged.
+        """
+        made = np.arange(256, 256 + len(merges), dtype=np.int32) if made is None else made
+        largest = max(int(token_ids.max()), len(merges), *(whole_words or {}).values())
+        if len(token_ids) != max([255, *made.tolist()]) + 1 or largest >= MAX_TOKENS:
             raise ValueError(
-                f"{len(token_ids)} ids for 256 bytes and {len(merges)} merges, the largest {int(token_ids.max())}; "
+                f"{len(token_ids)} ids for 256 bytes and {len(merges)} merges, the largest {largest}; "
                 f"expected one each, below {MAX_TOKENS}"
             )
         self.pattern = pattern
         self._pairs = _pair_table(np.ascontiguousarray(merges, np.int32))
         self._ids = np.ascontiguousarray(token_ids, np.uint32)
+        self._made = np.ascontiguousarray(made, np.uint32)
+        words = sorted((whole_words or {}).items())
+        self._whole_text = np.frombuffer(b"".join(word for word, _ in words), np.uint8)
+        self._whole_ends = np.cumsum([0, *(len(word) for word, _ in words)], dtype=np.int64)
+        self._whole_ids = np.array([token for _, token in words], np.uint32)
         self._slots = np.zeros((_FIRST_SLOTS, 3), np.uint64)
         self._arena = np.empty(1 << 12, np.uint32)
         self._used = np.zeros(2, np.int64)  # slots, numbers in the arena
@@ -67,6 +86,10 @@ class Encoder:
                 ends,
                 words_before,
                 self._pairs,
+                self._made,
+                self._whole_text,
+                self._whole_ends,
+                self._whole_ids,
                 self._ids,
                 self._slots,
                 self._arena,
@@ -112,7 +135,13 @@ def _rank(pairs: NDArray[np.uint64], left: np.uint32, right: np.uint32) -> int:
 
 
 @kernel
-def _merge_short(tokens: NDArray[np.uint32], num: int, pairs: NDArray[np.uint64], ranks: NDArray[np.int64]) -> int:
+def _merge_short(
+    tokens: NDArray[np.uint32],
+    num: int,
+    pairs: NDArray[np.uint64],
+    made: NDArray[np.uint32],
+    ranks: NDArray[np.int64],
+) -> int:
     """Merge the first `num` of `tokens` in place; returns how many are left."""
     for i in range(num - 1):
         ranks[i] = _rank(pairs, tokens[i], tokens[i + 1])
@@ -123,7 +152,7 @@ def _merge_short(tokens: NDArray[np.uint32], num: int, pairs: NDArray[np.uint64]
                 best, at = ranks[i], i
         if best == _NO_RANK:
             break
-        tokens[at] = np.uint32(256 + best)
+        tokens[at] = made[best]
         num -= 1
         for i in range(at + 1, num):
             tokens[i] = tokens[i + 1]
@@ -163,7 +192,7 @@ def _pop(heap: NDArray[np.int64], size: int) -> int:
 
 
 @kernel
-def _merge_long(tokens: NDArray[np.uint32], num: int, pairs: NDArray[np.uint64]) -> int:
+def _merge_long(tokens: NDArray[np.uint32], num: int, pairs: NDArray[np.uint64], made: NDArray[np.uint32]) -> int:
     """As `_merge_short`, in n log n steps: a linked list, and a heap of (rank, place) with stale entries."""
     following = np.arange(1, num + 1)
     preceding = np.arange(-1, num - 1)
@@ -182,7 +211,7 @@ def _merge_long(tokens: NDArray[np.uint32], num: int, pairs: NDArray[np.uint64])
         j = following[i]
         if j >= num or _rank(pairs, tokens[i], tokens[j]) != rank:
             continue
-        tokens[i] = np.uint32(256 + rank)
+        tokens[i] = made[rank]
         alive[j] = False
         k = following[j]
         following[i] = k
@@ -205,11 +234,36 @@ def _merge_long(tokens: NDArray[np.uint32], num: int, pairs: NDArray[np.uint64])
 
 
 @kernel
+def _whole_word(
+    text: NDArray[np.uint8], start: int, length: int, words: NDArray[np.uint8], ends: NDArray[np.int64]
+) -> int:
+    """The place of a word among the sorted whole `words`, which lie end to end; -1 where it is none of them."""
+    low, high = 0, len(ends) - 1
+    while low < high:
+        middle = (low + high) >> 1
+        first, size = ends[middle], ends[middle + 1] - ends[middle]
+        i = 0
+        while i < size and i < length and words[first + i] == text[start + i]:
+            i += 1
+        if i == size and i == length:
+            return middle
+        if i < length and (i == size or words[first + i] < text[start + i]):
+            low = middle + 1
+        else:
+            high = middle
+    return -1
+
+
+@kernel
 def _merge_word(
     text: NDArray[np.uint8],
     start: int,
     length: int,
     pairs: NDArray[np.uint64],
+    made: NDArray[np.uint32],
+    whole_text: NDArray[np.uint8],
+    whole_ends: NDArray[np.int64],
+    whole_ids: NDArray[np.uint32],
     ids: NDArray[np.uint32],
     ranks: NDArray[np.int64],
     tokens: NDArray[np.uint32],
@@ -217,12 +271,16 @@ def _merge_word(
 ) -> int:
     """Write the ids of one word to `tokens` from `at` on; returns their number."""
     place = tokens[at:]
+    whole = _whole_word(text, start, length, whole_text, whole_ends)
+    if whole >= 0:
+        place[0] = whole_ids[whole]
+        return 1
     for i in range(length):
         place[i] = text[start + i]
     if length <= _LONGEST_SCANNED:
-        num = _merge_short(place, length, pairs, ranks)
+        num = _merge_short(place, length, pairs, made, ranks)
     else:
-        num = _merge_long(place, length, pairs)
+        num = _merge_long(place, length, pairs, made)
     for i in range(num):
         place[i] = ids[place[i]]
     return num
@@ -287,6 +345,10 @@ def _encode(
     ends: NDArray[np.int64],
     words_before: NDArray[np.int64],
     pairs: NDArray[np.uint64],
+    made: NDArray[np.uint32],
+    whole_text: NDArray[np.uint8],
+    whole_ends: NDArray[np.int64],
+    whole_ids: NDArray[np.uint32],
     ids: NDArray[np.uint32],
     slots: NDArray[np.uint64],
     arena: NDArray[np.uint32],
@@ -306,7 +368,9 @@ def _encode(
             end = ends[w]
             length = end - start
             if length > _LONGEST_KEPT:
-                at += _merge_word(text, start, length, pairs, ids, ranks, tokens, at)
+                at += _merge_word(
+                    text, start, length, pairs, made, whole_text, whole_ends, whole_ids, ids, ranks, tokens, at
+                )
                 start = end
                 continue
             if length < 8:
@@ -347,7 +411,9 @@ def _encode(
                 start = end
                 continue
 
-            num = _merge_word(text, start, length, pairs, ids, ranks, tokens, at)
+            num = _merge_word(
+                text, start, length, pairs, made, whole_text, whole_ends, whole_ids, ids, ranks, tokens, at
+            )
             slots[s, 0], slots[s, 1] = first, second
             if length <= 15 and num <= 3:
                 value = np.uint64(num) << np.uint64(60)

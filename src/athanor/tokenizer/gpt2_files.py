@@ -24,6 +24,10 @@ def write_gpt2_files(encoder_json: Path, vocab_bpe: Path, vocabulary: Vocabulary
     """Write both files; raises ValueError for a split or special tokens that they cannot say."""
     if vocabulary.split != "gpt2":
         raise ValueError(f"{vocab_bpe}: these files mean the split gpt2; the vocabulary has {vocabulary.split}")
+    if not vocabulary.in_order:
+        raise ValueError(
+            f"{vocab_bpe}: several merges make one token, or whole words are tokens; these files cannot say so"
+        )
     unmarked = [token for token in vocabulary.special_tokens if not (token.startswith("<|") and token.endswith("|>"))]
     if unmarked:
         raise ValueError(f"{encoder_json}: special tokens are told by <|...|> in these files; found {unmarked[:3]}")

@@ -23,10 +23,13 @@ def replay(tokenizer: Tokenizer, text: str) -> list[Step]:
     """
     vocabulary = tokenizer.vocabulary
     ranks = {(left, right): rank for rank, (left, right) in enumerate(vocabulary.merges.tolist())}
-    words = [list(word.encode("utf-8")) for word in split(utf8(text).decode("utf-8"), vocabulary.split)]
+    made, whole = vocabulary.made.tolist(), list(vocabulary.whole_words)
+    number = {word: -1 - n for n, word in enumerate(whole)}  # of words that are not merged
+    cut = [word.encode("utf-8") for word in split(utf8(text).decode("utf-8"), vocabulary.split)]
+    words = [[number[word]] if word in number else list(word) for word in cut]
 
     def shown(token: int) -> str:
-        return readable(vocabulary.token_bytes[token])
+        return readable(vocabulary.token_bytes[token] if token >= 0 else whole[-1 - token])
 
     steps = [Step(None, [shown(token) for word in words for token in word])]
     while True:
@@ -34,7 +37,7 @@ def replay(tokenizer: Tokenizer, text: str) -> list[Step]:
         if not pairs:
             return steps
         pair = min(pairs, key=ranks.__getitem__)
-        words = [_merged(word, pair, 256 + ranks[pair]) for word in words]
+        words = [_merged(word, pair, made[ranks[pair]]) for word in words]
         steps.append(Step((shown(pair[0]), shown(pair[1])), [shown(token) for word in words for token in word]))
 
 

@@ -47,7 +47,7 @@ def read_tiktoken(path: Path, split: Split, special_tokens: dict[str, int] | Non
 
 def write_tiktoken(path: Path, vocabulary: Vocabulary) -> None:
     """Write the `.tiktoken` file; its ranks are the ids, which must therefore follow the order of merges."""
-    if np.any(np.diff(vocabulary.ids[256:]) <= 0):
+    if not vocabulary.in_order or np.any(np.diff(vocabulary.ids[256:]) <= 0):
         raise ValueError(f"{path}: ids do not follow the order of the merges, which a .tiktoken file requires")
     entries = sorted(zip(vocabulary.ids.tolist(), vocabulary.token_bytes, strict=True))
     write_bytes(path, b"".join(base64.b64encode(token) + b" %d\n" % token_id for token_id, token in entries))

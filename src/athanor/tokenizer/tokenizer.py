@@ -51,7 +51,9 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self.bos_token, self.eos_token = bos_token, eos_token
         self._chat_source = chat_template
-        self._encoder = Encoder(vocabulary.merges, vocabulary.ids, vocabulary.split)
+        self._encoder = Encoder(
+            vocabulary.merges, vocabulary.ids, vocabulary.split, vocabulary.made, vocabulary.whole_words
+        )
         self._peer: GigatokenEncoder | None = None
 
     @classmethod
@@ -261,6 +263,7 @@ class Tokenizer:
     @cached_property
     def _bytes_by_id(self) -> dict[int, bytes]:
         ordinary = dict(zip(self.vocabulary.ids.tolist(), self.vocabulary.token_bytes, strict=True))
+        ordinary |= {token_id: word for word, token_id in self.vocabulary.whole_words.items()}
         return ordinary | {token_id: token.encode("utf-8") for token, token_id in self.special_tokens.items()}
 
     @cached_property

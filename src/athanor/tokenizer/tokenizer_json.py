@@ -2,15 +2,17 @@
 identical ids.
 """
 
+import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from athanor.core.artifact import read_json, write_text
 from athanor.tokenizer.config import Split
-from athanor.tokenizer.pretokenize import PATTERNS
-from athanor.tokenizer.vocabulary import Vocabulary, names_of, vocabulary_of_names
+from athanor.tokenizer.pretokenize import PATTERNS, split
+from athanor.tokenizer.vocabulary import Vocabulary, byte_letters, name_of, names_of, vocabulary_of_names
 
 # Other spellings of the same cuts, as published files hold them. Possessive quantifiers save time, no more.
 _CONTRACTIONS, _CONTRACTIONS_ANY_CASE = r"'(?:[sdmt]|ll|ve|re)", r"'(?i:[sdmt]|ll|ve|re)"
@@ -33,7 +35,9 @@ def write_tokenizer_json(path: Path, vocabulary: Vocabulary) -> None:
 def tokenizer_json_text(vocabulary: Vocabulary, special_tokens: bool = True) -> str:
     """The content of that file; without `special_tokens` as if the vocabulary had none."""
     names = names_of(vocabulary)
-    by_id = sorted(zip(vocabulary.ids.tolist(), names, strict=True))
+    letters = byte_letters()
+    whole = [(token_id, name_of(word, letters)) for word, token_id in vocabulary.whole_words.items()]
+    by_id = sorted({*zip(vocabulary.ids.tolist(), names, strict=True), *whole})
     named = vocabulary.special_tokens if special_tokens else {}
     special = sorted(named.items(), key=lambda entry: entry[1])
     value = {
@@ -64,7 +68,7 @@ def tokenizer_json_text(vocabulary: Vocabulary, special_tokens: bool = True) -> 
             "end_of_word_suffix": None,
             "fuse_unk": False,
             "byte_fallback": False,
-            "ignore_merges": False,
+            "ignore_merges": bool(vocabulary.whole_words),
             "vocab": {name: token_id for token_id, name in by_id},
             "merges": [[names[left], names[right]] for left, right in vocabulary.merges.tolist()],
         },
@@ -99,9 +103,7 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
     special = {entry["content"]: entry["id"] for entry in value.get("added_tokens", [])}
     vocabulary = vocabulary_of_names(model["vocab"], merges, split, special, path)
     vocabulary = replace(vocabulary, normalizer=normalizer)
-    if model.get("ignore_merges"):
-        _require_reachable(vocabulary, path)
-    return vocabulary
+    return _with_whole_words(vocabulary, model["vocab"]) if model.get("ignore_merges") else vocabulary
 
 
 def _split_of(pre_tokenizer: Any, path: Path) -> Split:
@@ -123,15 +125,21 @@ def _split_of(pre_tokenizer: Any, path: Path) -> Split:
     return _SAME_CUTS[patterns[0]]
 
 
-def _require_reachable(vocabulary: Vocabulary, path: Path) -> None:
-    """Raise ValueError where whole words are tokens that the merges alone do not make."""
+def _with_whole_words(vocabulary: Vocabulary, names: Mapping[str, int]) -> Vocabulary:
+    """The vocabulary with those words that have an id but come out of their merges as other tokens."""
     from athanor.tokenizer.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer(vocabulary)
-    for token, token_id in zip(vocabulary.token_bytes, vocabulary.ids.tolist(), strict=True):
-        try:
-            text = token.decode("utf-8")
-        except UnicodeDecodeError:
-            continue
-        if len(ids := tokenizer.encode(text)) == 1 and ids != [token_id]:
-            raise ValueError(f"{path}: it ignores merges for {text!r}, which this reader does not do")
+    byte_of = {letter: byte for byte, letter in enumerate(byte_letters())}
+    tokens = {
+        bytes(byte_of[letter] for letter in name): token_id
+        for name, token_id in names.items()
+        if set(name) <= byte_of.keys() and name not in vocabulary.special_tokens
+    }
+    texts: dict[str, int] = {}
+    for token, token_id in tokens.items():
+        with contextlib.suppress(UnicodeDecodeError):  # no word is cut inside a character
+            texts[token.decode("utf-8")] = token_id
+    encoded = Tokenizer(replace(vocabulary, normalizer="")).encode_documents(list(texts))
+    other = [text for (text, token_id), ids in zip(texts.items(), encoded, strict=True) if ids.tolist() != [token_id]]
+    whole = {text.encode(): texts[text] for text in other if len(split(text, vocabulary.split)) == 1}
+    return replace(vocabulary, whole_words=whole)

@@ -7,8 +7,8 @@ else is refused by name.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ from athanor.tokenizer.pretokenize import PATTERNS
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Merges with the ids of what they make. Bytes are tokens 0 to 255, merge `i` makes token 256 + i."""
+    """Merges with the ids of what they make. Bytes are tokens 0 to 255, merge `i` makes token `made[i]`."""
 
     split: Split
     merges: NDArray[np.int32]
@@ -33,14 +33,40 @@ class Vocabulary:
     """Text and id of tokens that no text merges to."""
     normalizer: Literal["", "NFC"] = ""
     """What is done to a text before it is encoded: nothing, or Unicode's composed form, as Qwen does."""
+    products: NDArray[np.int32] | None = None
+    """The token that each merge makes, where several make the same one or a merge stands before those that make its
+    parts, as in files converted from tiktoken (Llama 3); None: merge `i` makes token 256 + i."""
+    whole_words: dict[bytes, int] = field(default_factory=dict)
+    """Words with an id of their own that their merges do not lead to (`ignore_merges` in tokenizer.json)."""
+
+    @property
+    def made(self) -> NDArray[np.int32]:
+        """The token that each merge makes."""
+        return np.arange(256, 256 + len(self.merges), dtype=np.int32) if self.products is None else self.products
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the merges alone, each making the next token, say all."""
+        return self.products is None and not self.whole_words
 
     @cached_property
     def token_bytes(self) -> list[bytes]:
-        """The bytes of each token: 256 single bytes, then what each merge makes."""
-        made = [bytes([byte]) for byte in range(256)]
-        for left, right in self.merges.tolist():
-            made.append(made[left] + made[right])
-        return made
+        """The bytes of each token: 256 single bytes, then those that merges make."""
+        found: dict[int, bytes] = {byte: bytes([byte]) for byte in range(256)}
+        waiting = [
+            (left, right, made) for (left, right), made in zip(self.merges.tolist(), self.made.tolist(), strict=True)
+        ]
+        while waiting:
+            later = []
+            for left, right, made in waiting:
+                if left in found and right in found:
+                    found[made] = found[left] + found[right]
+                else:
+                    later.append((left, right, made))
+            if len(later) == len(waiting):
+                raise ValueError(f"{len(later)} merges join tokens that no merge makes, the first is {later[0][:2]}")
+            waiting = later
+        return [found[token] for token in range(len(self.ids))]
 
     @cached_property
     def sha256(self) -> str:
@@ -50,12 +76,15 @@ class Vocabulary:
         state.update(self.normalizer.encode())
         state.update(np.ascontiguousarray(self.merges, "<i4").tobytes())
         state.update(np.ascontiguousarray(self.ids, "<i4").tobytes())
+        if not self.in_order:
+            state.update(np.ascontiguousarray(self.made, "<i4").tobytes())
+            state.update(json.dumps(sorted((word.hex(), i) for word, i in self.whole_words.items())).encode())
         return state.hexdigest()
 
     @property
     def size(self) -> int:
         """One more than the largest id: the rows of an embedding table."""
-        return max(int(self.ids.max()), *self.special_tokens.values(), 0) + 1
+        return max(int(self.ids.max()), *self.special_tokens.values(), *self.whole_words.values(), 0) + 1
 
 
 def trained_vocabulary(split: Split, merges: NDArray[np.int32], special_tokens: Sequence[str]) -> Vocabulary:
@@ -79,21 +108,44 @@ def vocabulary_of_names(
     if missing:
         raise ValueError(f"{path}: no token for the bytes {', '.join(missing[:8])}; expected all 256")
     ids = [names[letters[byte]] for byte in range(256)]
-    pairs = []
     for number, merge in enumerate(merges):
-        joined = "".join(merge)
-        if len(merge) != 2 or merge[0] not in known or merge[1] not in known or joined not in names:
-            raise ValueError(f"{path}: merge {number} {merge!r} does not join two earlier tokens to one with an id")
-        pairs.append((known[merge[0]], known[merge[1]]))
-        known.setdefault(joined, 256 + number)
-        ids.append(names[joined])
-    return Vocabulary(split, np.array(pairs, np.int32).reshape(-1, 2), np.array(ids, np.int32), special)
+        if len(merge) != 2 or not {*merge, "".join(merge)} <= names.keys():
+            raise ValueError(f"{path}: merge {number} {merge!r} does not join two tokens to one with an id")
+    merges = _reached(merges, known)
+    for left, right in merges:
+        if left + right not in known:
+            known[left + right] = len(ids)
+            ids.append(names[left + right])
+    pairs = np.array([(known[left], known[right]) for left, right in merges], np.int32).reshape(-1, 2)
+    made = np.array([known["".join(merge)] for merge in merges], np.int32)
+    in_order = np.array_equal(made, np.arange(256, 256 + len(made))) and bool((pairs < made[:, None]).all())
+    return Vocabulary(split, pairs, np.array(ids, np.int32), special, products=None if in_order else made)
+
+
+def _reached(merges: Sequence[tuple[str, ...]], letters: Iterable[str]) -> list[tuple[str, ...]]:
+    """The merges whose parts are letters or made by other merges; the rest can never be done."""
+    reached, waiting = set(letters), list(merges)
+    while True:
+        later = []
+        for merge in waiting:
+            if merge[0] in reached and merge[1] in reached:
+                reached.add("".join(merge))
+            else:
+                later.append(merge)
+        if len(later) == len(waiting):
+            return [merge for merge in merges if merge[0] in reached and merge[1] in reached]
+        waiting = later
 
 
 def names_of(vocabulary: Vocabulary) -> list[str]:
-    """The tokens spelled with one letter a byte, in the order of the merges."""
+    """The tokens spelled with one letter a byte."""
     letters = byte_letters()
-    return ["".join(letters[byte] for byte in token) for token in vocabulary.token_bytes]
+    return [name_of(token, letters) for token in vocabulary.token_bytes]
+
+
+def name_of(token: bytes, letters: Sequence[str]) -> str:
+    """A token spelled with one of `byte_letters` a byte."""
+    return "".join(letters[byte] for byte in token)
 
 
 def byte_letters() -> list[str]:
