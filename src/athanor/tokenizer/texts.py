@@ -68,4 +68,4 @@ def _documents_at_a_time(metadata: Any) -> int:
     stored = sum(
         metadata.row_group(group).column(text).total_uncompressed_size for group in range(metadata.num_row_groups)
     )
-    return max(1, min(_MOST_DOCUMENTS, _BATCH_BYTES * metadata.num_rows // max(1, stored)))
+    return max(1, min(_MOST_DOCUMENTS, _BATCH_BYTES * int(metadata.num_rows) // max(1, int(stored))))

@@ -167,8 +167,9 @@ class TokenDataset:
         lengths = [self._lengths(shard, ends) for shard, ends in zip(self.shards, self._ends, strict=True)]
         return np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
 
-    def _lengths(self, shard: Shard, ends: NDArray[Any]) -> NDArray[np.int64]:
-        lengths: NDArray[np.int64] = np.diff(ends.astype(np.int64), prepend=0)
+    def _lengths(self, shard: Shard, ends: Any) -> NDArray[np.int64]:
+        numbers: Any = ends.astype(np.int64)
+        lengths: NDArray[np.int64] = np.diff(numbers, prepend=0)
         if np.any(lengths < 0) or (int(ends[-1]) if len(ends) else 0) != shard.num_tokens:
             path = self.folder / f"{shard.name}.idx"
             raise ValueError(f"{path}: document ends do not cover the tokens in order; encode the documents again")

@@ -103,7 +103,7 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
     special = {entry["content"]: entry["id"] for entry in value.get("added_tokens", [])}
     vocabulary = vocabulary_of_names(model["vocab"], merges, split, special, path)
     vocabulary = replace(vocabulary, normalizer=normalizer)
-    return _with_whole_words(vocabulary, model["vocab"]) if model.get("ignore_merges") else vocabulary
+    return with_whole_words(vocabulary, model["vocab"]) if model.get("ignore_merges") else vocabulary
 
 
 def _split_of(pre_tokenizer: Any, path: Path) -> Split:
@@ -125,7 +125,7 @@ def _split_of(pre_tokenizer: Any, path: Path) -> Split:
     return _SAME_CUTS[patterns[0]]
 
 
-def _with_whole_words(vocabulary: Vocabulary, names: Mapping[str, int]) -> Vocabulary:
+def with_whole_words(vocabulary: Vocabulary, names: Mapping[str, int]) -> Vocabulary:
     """The vocabulary with those words that have an id but come out of their merges as other tokens."""
     from athanor.tokenizer.tokenizer import Tokenizer
 
