@@ -9,8 +9,9 @@ tokens have the positions they had in training. The cache gives the model two la
 
 Where every layer has a sliding window, a row forgets what no later token sees, so that it stays short however long
 the text grows. Rows come and go while others continue: `drop` moves the last row into the hole, `repeat` adds copies of
-a row. Space grows in blocks of positions, and attention reads only as far as the longest row. One position's keys of
-all heads lie together, so that a new token is one copy.
+a row; what a row and its copies have in common is read once for all of them (`shared_beginning`). Space grows in
+blocks of positions, and attention reads only as far as the longest row. One position's keys of all heads lie together,
+so that a new token is one copy.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from athanor.inference.shared_beginning import SharedBeginning
 from athanor.model.attention import Layout, segments
 from athanor.model.config import ModelConfig
 
@@ -28,6 +30,8 @@ from athanor.model.config import ModelConfig
 # L layers, P positions of a block, S unread positions; 2L: keys of layer 0, values of layer 0, keys of layer 1, ...
 
 BLOCK = 64  # the cache holds a multiple of this many positions
+_WEIGHTED: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+"""Attention that also gives the logarithm of its summed weights."""
 GRAIN = 32  # prompts whose unread parts round up to the same multiple of this are attended together
 
 
@@ -42,6 +46,11 @@ class KVCache:
         """Tokens read in each row."""
         self.forgotten: list[int] = []
         """Of those, the first ones that are held no more."""
+        self._origins: list[int] = []  # rows of one origin are copies of each other in their first positions:
+        self._common: list[int] = []  # so many
+        self._num_origins = 0
+        self._beginning: SharedBeginning | None = None
+        self._rows_changed = False
         windows = [config.window_of(layer) for layer in range(config.num_layers)]
         self._window = None if None in windows else windows[0]
         shape = (2 * config.num_layers, 0, 0, config.num_kv_heads, config.head_width)
@@ -60,6 +69,10 @@ class KVCache:
         first = len(self.lengths)
         self.lengths.extend(lengths)
         self.forgotten.extend([0] * len(lengths))
+        self._origins.extend(range(self._num_origins, self._num_origins + len(lengths)))
+        self._num_origins += len(lengths)
+        self._common.extend(lengths)
+        self._rows_changed = True
         self._reserve(len(self.lengths) + more_rows, max(lengths))
         num_held = [0] * len(lengths)
         for n, blocks in enumerate(begun or ()):
@@ -89,6 +102,9 @@ class KVCache:
         first, held = len(self.lengths), self.held[row]
         self.lengths += [self.lengths[row]] * count
         self.forgotten += [self.forgotten[row]] * count
+        self._origins += [self._origins[row]] * count
+        self._common += [self._common[row]] * count
+        self._rows_changed = True
         self._reserve(len(self.lengths), held)
         self.held_2LBCGK[:, first : first + count, :held] = self.held_2LBCGK[:, row : row + 1, :held]
 
@@ -102,9 +118,20 @@ class KVCache:
         if row != last:
             held = self.held[last]
             self.held_2LBCGK[:, row, :held] = self.held_2LBCGK[:, last, :held]
-            self.lengths[row], self.forgotten[row] = self.lengths[last], self.forgotten[last]
-        del self.lengths[last], self.forgotten[last]
+        for of_row in (self.lengths, self.forgotten, self._origins, self._common):
+            of_row[row] = of_row[last]
+            del of_row[last]
+        self._rows_changed = True
         return last
+
+    def beginning(self) -> SharedBeginning | None:
+        """What rows have in common with their copies, where reading it once for all of them pays."""
+        if self._rows_changed:
+            self._rows_changed = False
+            self._beginning = None
+            if self._window is None and self.device.type == "cpu" and _WEIGHTED is not None and self.lengths:
+                self._beginning = SharedBeginning.of(self.held_2LBCGK, self._origins, self._common)
+        return self._beginning
 
     def _forget(self, row: int, held: int, kept: int) -> None:
         """Moves the last `kept` of the positions held to the row's beginning."""
@@ -280,6 +307,9 @@ class Writing:
     def look(self, layer: int, q_BHK: Tensor, window: int | None = None) -> Tensor:
         """The attention output BHK of one token per row whose keys and values are kept already."""
         first = 0 if window is None else max(self._shortest - window, 0)  # no row sees what is before
+        beginning = self._cache.beginning() if window is None else None
+        if beginning is not None:
+            first = beginning.positions
         if first not in self._seen:
             held_2LBCGK = self._cache.held_2LBCGK[:, : self._rows, first : self._alive]
             self._seen[first] = held_2LBCGK.transpose(2, 3).unbind()
@@ -288,6 +318,9 @@ class Writing:
         rows, heads, width = q_BHK.shape
         q_BGRK = q_BHK.reshape(rows, keys_BGCK.shape[1], -1, width)
         mask_B11C = self._mask_B11C(window, first)
+        if beginning is not None:
+            late_BGRK, weight_BGR = _WEIGHTED(q_BGRK, keys_BGCK, values_BGCK, attn_mask=mask_B11C)
+            return beginning.joined(layer, q_BGRK, late_BGRK, weight_BGR).reshape(rows, heads, width)
         seen_BGRK = F.scaled_dot_product_attention(q_BGRK, keys_BGCK, values_BGCK, attn_mask=mask_B11C)
         return seen_BGRK.reshape(rows, heads, width)
 
