@@ -37,7 +37,7 @@ def test_seeds_of_a_method_are_averaged_and_those_that_stopped_short_are_counted
 def test_the_page_says_where_nothing_was_measured():
     curve = [row("sft", 0.0, 0.0), row("a<b>", 1.5, 1.0)]
     grid = grid_of(curve[1:], curve[0], [1.0, 8.0])
-    text = page(grid, curve, "a model")
+    text = page(grid, curve, {name: figure(curve, name) for name in ("proxy", "gold")}, "a model")
     assert "a&lt;b&gt;" in text and "a<b>" not in text
     assert "1 did not get there" in text
     assert "sft, where all begin" in text and "1.000 (0.100)" in text  # every model with its standard error

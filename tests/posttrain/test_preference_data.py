@@ -76,6 +76,15 @@ def rows(count: int) -> list[dict[str, Any]]:
     return [{"prompt": f"What is {i // 2}?", "chosen": f"It is {i}.", "rejected": f"No {i}."} for i in range(count)]
 
 
+def test_a_file_whose_rows_stand_in_an_earlier_one_is_no_error(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        write_jsonl(tmp_path / name, rows(2))
+    dropped: list[dict[str, Any]] = []
+    found = preference_data.read_all([str(tmp_path / "*.jsonl")], dropped)
+    assert [row["name"] for row in found] == ["a:1", "a:2"]
+    assert [(row["file"], row["reason"]) for row in dropped] == [("b.jsonl", "the same pair again")] * 2
+
+
 def test_no_prompt_is_in_two_files_and_the_rest_is_listed(tmp_path: Path) -> None:
     source, out = tmp_path / "given.jsonl", tmp_path / "out"
     write_jsonl(source, [*rows(40), {"prompt": "broken"}, rows(1)[0]])
@@ -90,7 +99,7 @@ def test_no_prompt_is_in_two_files_and_the_rest_is_listed(tmp_path: Path) -> Non
     assert sum(metrics["pairs"].values()) == 40
     assert metrics["dropped"] == {
         "no chosen and rejected: its keys are prompt": 1,
-        "the same row again": 1,
+        "the same pair again": 1,
     }
     turned = [row for row in read_jsonl(out / "proxy.jsonl") if row.get("flipped")]
     assert len(turned) == metrics["flipped"] == round(0.25 * metrics["pairs"]["proxy"])

@@ -89,9 +89,10 @@ def run(config: Compare, inputs: Mapping[str, Path], out: Path) -> dict[str, Any
     grid = kl_grid.grid_of(curve[1:], curve[0], config.kl_grid)
     if grid:
         write_jsonl(out / "grid.jsonl", grid)
-        for name in JUDGES:
-            write_text(out / f"{name}.svg", kl_grid.figure(curve, name))
-        write_text(out / "compare.html", kl_grid.page(grid, curve, judge_is))
+        figures = {name: kl_grid.figure(curve, name) for name in JUDGES}
+        for name, figure in figures.items():
+            write_text(out / f"{name}.svg", figure)
+        write_text(out / "compare.html", kl_grid.page(grid, curve, figures, judge_is))
     answers = {p.method: m["answers"] for p, m in zip(points, measured, strict=True) if p.final}
     write_jsonl(out / "samples.jsonl", _samples(rows[: config.num_samples], answers))
     return {

@@ -6,22 +6,18 @@ left out. Rows with the same prompt are in one file only, and a test prompt that
 test. With `weights`, each source gives rows in proportion, none twice, as many as the scarcest allows.
 """
 
-import gzip
-import hashlib
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from athanor.core.artifact import read_json, write_jsonl
-from athanor.core.config import ConfigError, matching_files, suggestion
+from athanor.core.artifact import write_jsonl
+from athanor.core.config import ConfigError, suggestion
 from athanor.core.console import warn
 from athanor.posttrain.config import Conversations
-from athanor.posttrain.conversation_formats import BadRow, Format, messages_of
+from athanor.posttrain.conversation_formats import messages_of
+from athanor.posttrain.given_rows import read_each, shown, unseen
 from athanor.posttrain.splits import CONVERSATION_SPLITS, deal, hashed, prompt_key, write_splits
-
-SHOWN_CHARACTERS = 200  # of a dropped row's text
 
 Row = dict[str, Any]
 
@@ -47,7 +43,9 @@ def run(config: Conversations, inputs: Mapping[str, Path], out: Path) -> dict[st
         "test": held_back,
     }
     splits = deal(chosen, {name: share for name, share in shares.items() if share > 0}, config.seed, "page")
-    splits["test"] = _unseen(test, chosen, dropped) if test else splits.get("test", [])
+    if test:
+        splits["test"] = unseen(test, {row["page"] for row in chosen}, dropped, lambda row: shown(row["messages"]))
+    splits.setdefault("test", [])
     if not splits.get("sft"):
         raise ValueError(f"conversations: no row left to train on; {len(dropped)} dropped, see {out / 'dropped.jsonl'}")
     write_splits(out, splits, CONVERSATION_SPLITS)
@@ -93,95 +91,17 @@ def _in_order(rows: Sequence[Row]) -> list[Row]:
 
 def read_all(patterns: Sequence[str], config: Conversations, dropped: list[Row]) -> list[Row]:
     """The rows of all files, each prompt and answer once; raises ValueError for a file with no good row."""
-    rows: list[Row] = []
-    seen: set[bytes] = set()
-    for path in matching_files(patterns):
-        found = 0
-        for number, raw in enumerate(raw_rows(path), start=1):
-            row, reason = _row(path, number, raw, config.format, config.system)
-            if row is not None:
-                key = hashlib.sha256(json.dumps(row["messages"], sort_keys=True).encode("utf-8", "replace")).digest()
-                reason = "the same conversation again" if key in seen else ""
-                seen.add(key)
-            if row is None or reason:
-                dropped.append({"file": path.name, "row": number, "reason": reason, "text": _shown(raw)})
-                found += row is not None
-            else:
-                rows.append(row)
-                found += 1
-        if not found:
-            reasons = Counter(row["reason"] for row in dropped if row["file"] == path.name)
-            most = reasons.most_common(1)
-            raise ValueError(f"{path}: no conversation among its rows; {most[0][0] if most else 'it has no rows'}")
-    return rows
+
+    def content_of(raw: Row) -> list[dict[str, str]]:
+        messages = messages_of(raw, config.format)
+        if config.system and messages[0]["role"] != "system":
+            return [{"role": "system", "content": config.system}, *messages]
+        return messages
+
+    return read_each(patterns, content_of, described, "conversation", dropped)
 
 
-def _row(path: Path, number: int, raw: Any, format: Format | None, system: str) -> tuple[Row | None, str]:
-    """A row of the files, or None with the reason."""
-    if not isinstance(raw, dict):
-        return None, f"a row is {type(raw).__name__}, not an object"
-    try:
-        messages = messages_of(raw, format)
-    except BadRow as problem:
-        return None, str(problem)
-    if system and messages[0]["role"] != "system":
-        messages = [{"role": "system", "content": system}, *messages]
-    source = source_name(path)
+def described(messages: list[dict[str, str]], source: str, number: int) -> Row:
+    """`messages` with where they come from, and a key of their prompt."""
     page = prompt_key([message for message in messages[:-1] if message["role"] == "user"])
-    return {"messages": messages, "name": f"{source}:{number}", "page": page, "source": source, "number": number}, ""
-
-
-def source_name(path: Path) -> str:
-    """The file's name without folders and suffixes.
-
-    >>> source_name(Path("data/random_9k.jsonl.gz"))
-    'random_9k'
-    """
-    name = path.name
-    while "." in name[1:]:
-        name = name[: name.rindex(".")]
-    return name
-
-
-def raw_rows(path: Path) -> Iterator[Any]:
-    """Every row of a file as JSON gives it; a line that is no JSON comes out as its text."""
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".parquet"):
-        import pyarrow.parquet as parquet
-
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    elif name.endswith(".json") and not path.name.endswith(".gz"):
-        rows = read_json(path)
-        if not isinstance(rows, list):
-            raise ValueError(f"{path}: holds one {type(rows).__name__}, expected a list of rows")
-        yield from rows
-    elif path.name.endswith(".gz"):
-        with gzip.open(path, "rt", encoding="utf-8", errors="replace") as lines:
-            yield from (_parsed(line) for line in lines if line.strip())
-    else:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            yield from (_parsed(line) for line in lines if line.strip())
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return line
-
-
-def _unseen(test: Sequence[Row], train: Sequence[Row], dropped: list[Row]) -> list[Row]:
-    """The test's rows whose prompt no training row has."""
-    prompts = {row["page"] for row in train}
-    for row in test:
-        if row["page"] in prompts:
-            place = {"file": row["source"], "row": row["number"]}
-            dropped.append({**place, "reason": "test prompt also in training", "text": _shown(row["messages"])})
-    return [row for row in test if row["page"] not in prompts]
-
-
-def _shown(raw: Any) -> str:
-    text = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
-    return text[:SHOWN_CHARACTERS]
+    return {"messages": messages, "name": f"{source}:{number}", "page": page, "source": source, "number": number}

@@ -27,7 +27,6 @@ from athanor.posttrain.judges import Judge, Keep, Row, judge_of, sample_and_judg
 from athanor.posttrain.kl import kl_estimate
 from athanor.posttrain.messages import balanced_parts, batch_of
 from athanor.posttrain.model_folder import load_policy, load_reward_model, save_policy
-from athanor.posttrain.ppo import GOLD, summary
 from athanor.posttrain.prompts import PROMPTS, read_prompts
 from athanor.posttrain.rollout import (
     Episode,
@@ -38,7 +37,7 @@ from athanor.posttrain.rollout import (
     states_of,
     token_numbers,
 )
-from athanor.posttrain.updates import TrainingState, clipped_steps, run_updates
+from athanor.posttrain.updates import GOLD, TrainingState, clipped_steps, run_updates, summary
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.config import AdamW
 from athanor.train.gradients import Share, add_gradients
@@ -61,11 +60,7 @@ def run(config: Grpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         chosen = [prompts[i] for i in batch_of(number, len(prompts), config.num_prompts, config.seed)]
         asked = [prompt.tokens for prompt in chosen for _ in range(config.group_size)]
         rows = [prompt.row for prompt in chosen for _ in range(config.group_size)]
-
-        def keep(episodes: Sequence[Episode], scores: Sequence[float]) -> None:
-            few = slice(config.num_samples)
-            kept_samples.keep(out, number, episodes[few], scores[few], rows[few], tokenizer)
-
+        keep = partial(kept_samples.keep, out, number, rows, tokenizer, config.num_samples)
         return one_update(
             config, state, policy, reference, judge, tokenizer, asked, number, rows=rows, gold=gold, keep=keep
         )

@@ -1,6 +1,7 @@
 """Some answers of every update, so that what a policy became can be read and not only plotted."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ SAMPLES = "samples"
 def keep(
     out: Path,
     update: int,
-    episodes: Sequence[Episode],
-    scores: Sequence[float],
     rows: Sequence[Mapping[str, Any]],
     tokenizer: Tokenizer,
+    count: int,
+    episodes: Sequence[Episode],
+    scores: Sequence[float],
 ) -> None:
-    """Put the answers of one update aside; a repeated update writes the same again."""
+    """Put the first `count` answers of one update aside; a repeated update writes the same again."""
     kept = [
         {
             "step": update + 1,
@@ -29,7 +31,7 @@ def keep(
             "ended": episode.ended,
             "tokens": len(episode.completion),
         }
-        for episode, score, row in zip(episodes, scores, rows, strict=True)
+        for episode, score, row in islice(zip(episodes, scores, rows, strict=True), count)
     ]
     write_jsonl(out / WORK / SAMPLES / f"{update:08d}.jsonl", kept)
 

@@ -84,8 +84,8 @@ def figure(curve: Sequence[Row], judge: str) -> str:
     )
 
 
-def page(grid: Sequence[Row], curve: Sequence[Row], judge_is: str) -> str:
-    """Figures and the table of the grid, as one HTML file that opens offline."""
+def page(grid: Sequence[Row], curve: Sequence[Row], figures: Mapping[str, str], judge_is: str) -> str:
+    """The figures by judge and the table of the grid, as one HTML file that opens offline."""
     head = ("method", "KL", "seeds", "proxy reward", "gold reward", "tokens", "ended")
     models = ("model", "step", "KL", "proxy reward", "gold reward", "tokens", "ended")
     start = {**curve[0], "method": f"{curve[0]['method']}, where all begin", "seeds": 1, "not_reached": 0}
@@ -99,7 +99,7 @@ def page(grid: Sequence[Row], curve: Sequence[Row], judge_is: str) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Reward against KL</title><style>{style}</style>'
         "<body><h1>Reward against KL</h1><p>The proxy is what the policies were trained on; a gold reward that falls "
         f"while the proxy rises is over-optimisation. The gold judge: {html.escape(judge_is)}.</p>"
-        f"{figure(curve, 'gold')}{figure(curve, 'proxy')}<h2>At the same KL</h2><p>Interpolated between models; in "
+        f"{figures['gold']}{figures['proxy']}<h2>At the same KL</h2><p>Interpolated between models; in "
         "brackets 95% intervals over the seeds. Length stands beside reward because a shorter or longer answer is the "
         "cheapest way to please a judge.</p>"
         f"{_table(head, [_cells(row) for row in (start, *grid)])}<h2>Every model</h2><p>In brackets standard errors "

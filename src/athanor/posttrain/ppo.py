@@ -14,8 +14,8 @@ on the weights before it and its number alone, so a killed run continues to the 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -35,15 +35,13 @@ from athanor.posttrain.ppo_shaping import learnable
 from athanor.posttrain.ppo_state import State
 from athanor.posttrain.ppo_steps import learn
 from athanor.posttrain.prompts import PROMPTS, read_prompts
-from athanor.posttrain.rollout import Critic, Episode
-from athanor.posttrain.updates import run_updates
+from athanor.posttrain.rollout import Critic
+from athanor.posttrain.updates import GOLD, run_updates, summary
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.config import AdamW
 from athanor.train.optim import Optimizer
 
 DEFAULT_HORIZON = 2000  # episodes; Ziegler et al. (2019) take 10,000 for runs of two million
-RECENT = 0.2  # share of the updates, at the end, over which the step's metrics are means
-GOLD = "gold_reward_model"
 
 
 def run(config: Ppo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -59,11 +57,7 @@ def run(config: Ppo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     def update(number: int) -> dict[str, float]:
         chosen = [prompts[i] for i in batch_of(number, len(prompts), config.batch_size, config.seed)]
         rows = [prompt.row for prompt in chosen]
-
-        def keep(episodes: Sequence[Episode], scores: Sequence[float]) -> None:
-            few = slice(config.num_samples)
-            kept_samples.keep(out, number, episodes[few], scores[few], rows[few], tokenizer)
-
+        keep = partial(kept_samples.keep, out, number, rows, tokenizer, config.num_samples)
         asked = [prompt.tokens for prompt in chosen]
         return one_update(config, state, reference, judge, tokenizer, asked, number, rows=rows, gold=gold, keep=keep)
 
@@ -159,15 +153,3 @@ def _next_coefficient(config: Ppo, state: State, kl: float, num_episodes: int) -
     if config.settled.kl_controller == "per_update":
         gain = DEFAULT_GAIN if config.kl_gain is None else config.kl_gain
     return adapted_kl_coefficient(coefficient, kl, config.kl_target, gain)
-
-
-def summary(rows: Sequence[Mapping[str, Any]], num_updates: int) -> dict[str, Any]:
-    """Means over the last updates, the first update's numbers, which are the SFT model's, and how lengths moved."""
-    recent = rows[-max(1, round(RECENT * num_updates)) :]
-    names = ("score", "gold_score", "reward", "kl", "entropy", "length", "ends", "explained_variance", "clip_fraction")
-    measured = {name: [row[name] for row in recent if row.get(name) is not None] for name in names}
-    last = {name: fmean(values) for name, values in measured.items() if values}
-    first = {name: rows[0][name] for name in ("score", "gold_score", "reward", "length", "ends") if name in rows[0]}
-    gaps = [row["sampler_gap"] for row in rows if "sampler_gap" in row]
-    compared = {"sampler_gap": max(gaps)} if gaps else {}
-    return {**last, "first_update": first, "length_drift": last["length"] / first["length"], **compared}

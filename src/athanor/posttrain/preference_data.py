@@ -6,7 +6,6 @@ Out: `proxy.jsonl` to learn from, `gold.jsonl` for a second reward model where a
 file only, whatever its case and spacing, and test pairs whose prompt training also has are dropped.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,16 +13,13 @@ from statistics import fmean
 from typing import Any
 
 from athanor.core.artifact import write_jsonl
-from athanor.core.config import ConfigError, matching_files
+from athanor.core.config import ConfigError
 from athanor.core.console import warn
 from athanor.posttrain.config import PreferenceData
-from athanor.posttrain.conversation_formats import BadRow
-from athanor.posttrain.conversations import raw_rows, source_name
+from athanor.posttrain.given_rows import read_each, unseen
 from athanor.posttrain.preference_formats import pair_of, single_of
 from athanor.posttrain.preferences import length_rule
 from athanor.posttrain.splits import PAIR_SPLITS, deal, flipped, hashed, prompt_key, write_splits
-
-SHOWN_CHARACTERS = 200  # of a dropped row's text
 
 Row = dict[str, Any]
 
@@ -48,7 +44,8 @@ def run(config: PreferenceData, inputs: Mapping[str, Path], out: Path) -> dict[s
     }
     splits = deal(chosen, {name: share for name, share in shares.items() if share > 0}, config.seed, "page")
     if test:
-        splits["held_out"] = _unseen(test, {pair["page"] for pair in chosen}, dropped)
+        pages = {pair["page"] for pair in chosen}
+        splits["held_out"] = unseen(test, pages, dropped, lambda row: str(row["prompt"][-1]["content"]))
     if not splits.get("proxy"):
         raise ValueError(f"preference_data: no pair left to learn from; {len(dropped)} rows dropped")
     splits["proxy"] = flipped(splits["proxy"], config.flip_share, config.seed)
@@ -72,30 +69,11 @@ def run(config: PreferenceData, inputs: Mapping[str, Path], out: Path) -> dict[s
 
 def read_all(patterns: Sequence[str], dropped: list[Row]) -> list[Row]:
     """The pairs of all files, each once; raises ValueError for a file with no good row."""
-    found: list[Row] = []
-    seen: set[str] = set()
-    for path in matching_files(patterns):
-        before = len(found)
-        for number, raw in enumerate(raw_rows(path), start=1):
-            try:
-                if not isinstance(raw, dict):
-                    raise BadRow(f"a row is {type(raw).__name__}, not an object")
-                pair = single_of(raw) if "label" in raw and "completion" in raw else pair_of(raw)
-                key = json.dumps(pair, sort_keys=True)
-                if key in seen:
-                    raise BadRow("the same row again")
-            except BadRow as problem:
-                text = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
-                dropped.append(
-                    {"file": path.name, "row": number, "reason": str(problem), "text": text[:SHOWN_CHARACTERS]}
-                )
-                continue
-            seen.add(key)
-            found.append(described(pair, source_name(path), number))
-        if len(found) == before:
-            reasons = Counter(row["reason"] for row in dropped if row["file"] == path.name).most_common(1)
-            raise ValueError(f"{path}: no pair among its rows; {reasons[0][0] if reasons else 'it has no rows'}")
-    return found
+
+    def content_of(raw: Row) -> Row:
+        return single_of(raw) if "label" in raw and "completion" in raw else pair_of(raw)
+
+    return read_each(patterns, content_of, described, "pair", dropped)
 
 
 def described(pair: Row, source: str, number: int) -> Row:
@@ -105,18 +83,3 @@ def described(pair: Row, source: str, number: int) -> Row:
         return {**pair, **place}
     lengths = {f"{side}_characters": len(pair[side]) for side in ("chosen", "rejected")}
     return {**pair, "rejected_kind": "given", "rejected_ended": True, **lengths, **place}
-
-
-def _unseen(test: Sequence[Row], keys: set[str], dropped: list[Row]) -> list[Row]:
-    """The test's pairs whose prompt no training pair has."""
-    for row in test:
-        if row["page"] in keys:
-            place = {"file": row["chosen_by"], "row": int(row["name"].rpartition(":")[2])}
-            dropped.append(
-                {
-                    **place,
-                    "reason": "test prompt also in training",
-                    "text": row["prompt"][-1]["content"][:SHOWN_CHARACTERS],
-                }
-            )
-    return [row for row in test if row["page"] not in keys]

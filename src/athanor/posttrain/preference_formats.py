@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from athanor.posttrain.conversation_formats import BadRow, checked
+from athanor.posttrain.conversation_formats import ROLES, BadRow, checked
 
 TURN = re.compile(r"\n\n(Human|Assistant):")
 SPEAKER = {"Human": "user", "Assistant": "assistant"}
@@ -150,7 +150,7 @@ def _turns(value: Any) -> Messages:
         )
         if not isinstance(role, str) or not isinstance(said, str):
             raise BadRow("a turn has no role and content")
-        found.append({"role": {"human": "user", "gpt": "assistant"}.get(role, role), "content": said})
+        found.append({"role": ROLES.get(role.lower(), role), "content": said})
     return found
 
 

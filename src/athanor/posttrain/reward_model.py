@@ -64,8 +64,6 @@ class Examples:
     rows: list[dict[str, Any]]
     pairs: list[Pair]
     singles: list[Single]
-    margins: list[float]
-    tied: list[bool]
     too_long: int
     ties_left_out: int
 
@@ -113,7 +111,8 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
         if train.singles:
             found = single_parts(scorer, [train.singles[i] for i in batch], config.micro_batch_tokens)
         else:
-            margins, tied = [train.margins[i] for i in batch], [train.tied[i] for i in batch]
+            margins = [float(train.rows[i].get("margin", 0.0)) for i in batch]
+            tied = [bool(train.rows[i].get("tie")) for i in batch]
             found = reward_parts(scorer, [train.pairs[i] for i in batch], config, margins, tied)
         return seeded(found, config.seed, step)
 
@@ -164,8 +163,6 @@ def read_examples(
         rows=[fitting[i] for i in kept],
         pairs=[pairs[i] for i in kept],
         singles=[],
-        margins=[float(fitting[i].get("margin", 0.0)) for i in kept],
-        tied=[bool(fitting[i].get("tie")) for i in kept],
         too_long=too_long,
         ties_left_out=len(fitting) - len(kept),
     )
@@ -178,7 +175,7 @@ def _single_examples(rows: Sequence[dict[str, Any]], tokenizer: Tokenizer, conte
         if len(prompt) + len(completion) <= context_length:
             singles.append(Single([*prompt, *completion], bool(row["label"])))
             kept.append(row)
-    return Examples(kept, [], singles, [], [], len(rows) - len(kept), 0)
+    return Examples(kept, [], singles, len(rows) - len(kept), 0)
 
 
 def refuse_leakage(

@@ -29,7 +29,7 @@ from athanor.data.synth_store import Generation, Store
 from athanor.posttrain import task_prompts
 from athanor.posttrain.asker import Asker, LimitReached, write_generations
 from athanor.posttrain.conversation_formats import BadRow, messages_of
-from athanor.posttrain.conversations import raw_rows
+from athanor.posttrain.given_rows import raw_rows
 from athanor.posttrain.novelty import Pool
 from athanor.posttrain.self_instruct_config import SelfInstruct
 from athanor.posttrain.splits import CONVERSATION_SPLITS, deal, write_splits

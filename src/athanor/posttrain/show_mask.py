@@ -12,7 +12,7 @@ from pathlib import Path
 
 from athanor.posttrain.config import ShowMask
 from athanor.posttrain.conversation_formats import messages_of
-from athanor.posttrain.conversations import raw_rows
+from athanor.posttrain.given_rows import raw_rows
 from athanor.tokenizer.chat_template import EncodedConversation, encode_conversation
 from athanor.tokenizer.places import load_tokenizer
 from athanor.tokenizer.replay import readable

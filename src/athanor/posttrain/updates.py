@@ -4,10 +4,11 @@ An update depends on the state before it and its number alone; so a run that was
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from athanor.train.optim import Optimizer, clip_gradients
 from athanor.train.schedule import rate
 
 LR_FLOOR = 0.1  # share of the peak left in the last update: with few updates none is to be wasted
+RECENT = 0.2  # share of the updates, at the end, over which the step's metrics are means
+GOLD = "gold_reward_model"  # the input whose scores are measured and not trained on
 
 
 @dataclass
@@ -138,3 +141,15 @@ def _minibatches(config: OnPolicy, num_episodes: int, update: int) -> Iterator[l
         order = np.random.default_rng((config.seed, update, epoch)).permutation(num_episodes).tolist()
         for start in range(0, num_episodes, size):
             yield order[start : start + size]
+
+
+def summary(rows: Sequence[Mapping[str, Any]], num_updates: int) -> dict[str, Any]:
+    """Means over the last updates, the first update's numbers, which are the SFT model's, and how lengths moved."""
+    recent = rows[-max(1, round(RECENT * num_updates)) :]
+    names = ("score", "gold_score", "reward", "kl", "entropy", "length", "ends", "explained_variance", "clip_fraction")
+    measured = {name: [row[name] for row in recent if row.get(name) is not None] for name in names}
+    last = {name: fmean(values) for name, values in measured.items() if values}
+    first = {name: rows[0][name] for name in ("score", "gold_score", "reward", "length", "ends") if name in rows[0]}
+    gaps = [row["sampler_gap"] for row in rows if "sampler_gap" in row]
+    compared = {"sampler_gap": max(gaps)} if gaps else {}
+    return {**last, "first_update": first, "length_drift": last["length"] / first["length"], **compared}
