@@ -125,6 +125,8 @@ def test_a_dataset_that_is_not_there_is_an_error_that_names_those_that_are(
     config = replace(CONFIG, mixture={"train": 1.0, "code": 0.5})
     with pytest.raises(ValueError, match=r"no dataset 'code'.*high_quality, train, validation; further inputs: none"):
         pretrain.run(config, corpus, tmp_path)
+    with pytest.raises(ValueError, match="replay_share: give the data that the model was trained on before"):
+        pretrain.run(replace(CONFIG, replay_share=0.2), corpus, tmp_path)
     with pytest.raises(ValueError, match="continue_data: give init_from"):
         pretrain.run(replace(CONFIG, continue_data=True), corpus, tmp_path)
 

@@ -11,7 +11,7 @@ from athanor.model.config import LstmConfig, ModelConfig
 from athanor.model.language_model import LanguageModel
 from athanor.model.lstm import Lstm
 from athanor.model.transformer import Transformer
-from athanor.train.documents import document_lengths, documents_apart, has_flex
+from athanor.train.documents import block_mask, document_lengths, documents_apart, has_flex
 
 CONFIG = ModelConfig(
     vocab_size=50, context_length=64, num_layers=2, d_model=32, d_ff=48, num_heads=4, num_kv_heads=2, head_width=8
@@ -57,3 +57,20 @@ def test_packed_equals_alone(kind: str) -> None:
         for ours, expected in zip(*both, strict=True):
             if expected is not None:
                 torch.testing.assert_close(ours, expected, atol=1e-5 * float(expected.abs().max()) + 1e-5, rtol=1e-4)
+
+
+@pytest.mark.skipif(not has_flex(), reason="this torch has no FlexAttention")
+@pytest.mark.parametrize("window", [None, 1, 5, 16, 40, 1000])
+@pytest.mark.parametrize("lengths", [[64], [3, 40, 21], [1] * 20, [16, 32, 16, 5], [100, 7, 1, 30]])
+def test_the_blocks_that_meet_are_those_of_the_mask_written_out(lengths: list[int], window: int | None) -> None:
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    documents, count = torch.repeat_interleave(torch.tensor(lengths)), sum(lengths)
+    ours = block_mask(documents, window, size=16)
+    expected = create_block_mask(ours.mask_mod, None, None, count, count, device="cpu", BLOCK_SIZE=16)
+    assert ours.shape == expected.shape
+    for side in ("kv", "full_kv", "q", "full_q"):
+        counts, order = getattr(ours, f"{side}_num_blocks"), getattr(ours, f"{side}_indices")
+        assert torch.equal(counts, getattr(expected, f"{side}_num_blocks"))
+        for row, (number, listed) in enumerate(zip(counts[0, 0], order[0, 0], strict=True)):
+            assert torch.equal(listed[:number], getattr(expected, f"{side}_indices")[0, 0, row, :number])

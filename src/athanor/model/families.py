@@ -73,6 +73,7 @@ WITHOUT_EFFECT = {  # on what a model says: names, training, how to generate, ho
     "router_jitter_noise", "_attn_implementation", "attn_implementation", "is_llama_config", "unsloth_version",
     "unsloth_fixed", "max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "repetition_penalty",
     "num_beams", "length_penalty", "chunk_size_feed_forward", "hidden_dropout", "classifier_dropout",
+    "transformers.js_config",
 }  # fmt: skip
 
 

@@ -124,6 +124,8 @@ def _folder(name: str, inputs: Mapping[str, Path]) -> Path:
             return candidate
     parts = sorted(path.parent.name for path in inputs["tokens"].glob(f"*/{MANIFEST}"))
     others = sorted(set(inputs) - {"tokens", "tokenizer", "init_from"})
+    if name == REPLAY:
+        raise ValueError("replay_share: give the data that the model was trained on before, as the input replay")
     raise ValueError(
         f"no dataset {name!r}: {' and '.join(map(str, candidates))} hold no {MANIFEST}. Parts of tokens: "
         f"{', '.join(parts)}; further inputs: {', '.join(others) or 'none (give them as --inputs NAME=FOLDER)'}"

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from athanor.model.attention import Cell, TrainingLayout, segments
 
+BLOCK = 128  # tokens in a block of FlexAttention's masks
+
 
 def document_lengths(ends: Sequence[NDArray[np.int64]], length: int) -> list[int]:
     """The lengths of the documents in rows of `length` inputs, end to end; a row's padding counts as a document.
@@ -85,16 +87,41 @@ class _Flex(_Eager):
 
     def _mask(self, window: int | None) -> Any:
         if window not in self._masks:
-            from torch.nn.attention.flex_attention import create_block_mask
-
-            document_N, count = self._document_N, len(self._document_N)
-            reach = count if window is None else window
-
-            def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-                return (document_N[q] == document_N[k]) & (q >= k) & (q - k < reach)
-
-            self._masks[window] = create_block_mask(sees, None, None, count, count, device=document_N.device)
+            self._masks[window] = block_mask(self._document_N, window)
         return self._masks[window]
+
+
+def block_mask(document_N: Tensor, window: int | None = None, size: int = BLOCK) -> Any:
+    """FlexAttention's mask for tokens whose documents [N] have rising numbers: itself and earlier ones of its own.
+
+    Which blocks of `size` tokens meet follows from where documents begin and end, so nothing of N x N is ever held, as
+    torch's `create_block_mask` holds it.
+    """
+    from torch.nn.attention.flex_attention import BlockMask
+
+    count = len(document_N)
+    reach = count if window is None else window
+
+    def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return (document_N[q] == document_N[k]) & (q >= k) & (q - k < reach)
+
+    first_J = torch.arange(0, count, size, device=document_N.device)  # J blocks
+    last_J = (first_J + size - 1).clamp(max=count - 1)
+    from_J, to_J = document_N[first_J], document_N[last_J]
+    earlier_JJ = first_J[:, None] > first_J
+    near_JJ = first_J[:, None] - last_J < reach  # the first query and the last key
+    meet_JJ = (to_J >= from_J[:, None]) & near_JJ & earlier_JJ | torch.eye(len(first_J), device=first_J.device).bool()
+    whole_JJ = earlier_JJ & (from_J == to_J[:, None]) & (last_J[:, None] - first_J < reach)
+    whole_JJ &= (last_J - first_J == size - 1)[:, None]  # a block that the tokens do not fill is looked at one by one
+    partial, full = (_listed(blocks_JJ) for blocks_JJ in (meet_JJ & ~whole_JJ, whole_JJ))
+    return BlockMask.from_kv_blocks(*partial, *full, BLOCK_SIZE=size, mask_mod=sees, seq_lengths=(count, count))
+
+
+def _listed(blocks_JJ: Tensor) -> tuple[Tensor, Tensor]:
+    """For each block of queries how many blocks of keys it meets [1, 1, J], and which, those first [1, 1, J, J]."""
+    counts_J = blocks_JJ.sum(dim=-1, dtype=torch.int32)
+    order_JJ = blocks_JJ.to(torch.int32).argsort(dim=-1, descending=True, stable=True).to(torch.int32)
+    return counts_J[None, None], order_JJ[None, None]
 
 
 @cache
