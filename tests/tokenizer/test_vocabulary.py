@@ -86,6 +86,17 @@ def test_what_would_be_encoded_otherwise_is_refused(tmp_path, vocabulary, change
         read_tokenizer_json(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("tokenizer.json", "its model is None"), ("tokenizer_config.json", "expected an object, found list")],
+)
+def test_files_of_another_form_are_named(tmp_path, tokenizer, name, message):
+    tokenizer.save(tmp_path)
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(ValueError, match=rf"{name}: {message}"):
+        Tokenizer.load(tmp_path)
+
+
 def test_an_unknown_expression_is_named(tmp_path, vocabulary):
     path = tmp_path / "tokenizer.json"
     write_tokenizer_json(path, vocabulary)

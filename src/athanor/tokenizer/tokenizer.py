@@ -63,6 +63,8 @@ class Tokenizer:
         if (folder / "tokenizer.json").exists():
             config_path = folder / "tokenizer_config.json"
             config = read_json(config_path) if config_path.exists() else {}
+            if not isinstance(config, dict):
+                raise ValueError(f"{config_path}: expected an object, found {type(config).__name__}")
             bos, eos = (_token_text(config.get(key)) for key in ("bos_token", "eos_token"))
             vocabulary = read_tokenizer_json(folder / "tokenizer.json")
             return cls(vocabulary, bos or BEGIN_OF_TEXT, eos or END_OF_TEXT, read_chat_template(folder))

@@ -92,7 +92,8 @@ def added_token(token: str, token_id: int) -> dict[str, Any]:
 def read_tokenizer_json(path: Path) -> Vocabulary:
     """The vocabulary in a Hugging Face `tokenizer.json`; raises ValueError where it is not byte-level BPE."""
     value = read_json(path)
-    model = value.get("model") or {}
+    model = value.get("model") if isinstance(value, dict) else None
+    model = model if isinstance(model, dict) else {}
     if model.get("type", "BPE") != "BPE" or "merges" not in model:
         raise ValueError(f"{path}: its model is {model.get('type')!r}; only byte-level BPE can be read")
     normalizer = (value.get("normalizer") or {}).get("type", "")
