@@ -30,14 +30,18 @@ def test_means_over_seeds_are_told_beside_the_models(tmp_path: Path) -> None:
     for seed, accuracy in enumerate((0.60, 0.62, 0.64)):
         name = f"harmless__{seed}"
         made.folder(name)
-        floors = {"length_rule_accuracy": 0.45, "bigram_accuracy": 0.61}
-        made.finish(name, "posttrain.reward_model", {"accuracy": accuracy, "split": "proxy", **floors})
+        floors = {"length_rule_accuracy": 0.46, "bigram_accuracy": 0.61}
+        spread = {"accuracy_interval": [accuracy - 0.03, accuracy + 0.03]}
+        made.finish(name, "posttrain.reward_model", {"accuracy": accuracy, "split": "proxy", **floors, **spread})
     text = page_of(made, tmp_path)
     assert "sft, mean of 3 seeds" in text
     assert "4.703 to 5.697" in text  # 5.2 and Student's 4.303 times .2 / sqrt(3)
     assert "to 100.0" in text  # a share does not go beyond 1
     assert "harmless, mean of 3 seeds" in text and "57.0 to 67.0" in text
     assert "base, mean" not in text
+    assert "harmless__0 does not beat word pairs." in text
+    assert "harmless__1 is ahead, but within its interval, of word pairs." in text
+    assert "harmless__0 beats the rule “the shorter answer is better”." in text
 
 
 def test_a_comparison_with_seeds_is_read_off_at_the_grid(tmp_path: Path) -> None:
@@ -60,7 +64,7 @@ def test_a_comparison_with_seeds_is_read_off_at_the_grid(tmp_path: Path) -> None
     write_jsonl(place / "grid.jsonl", [reached, beyond])
     made.finish("compare", "posttrain.compare", {"grid": [reached, beyond]})
     text = page_of(made, tmp_path)
-    assert "0.62 (0.500 to 0.740)" in text and "21.5" in text
+    assert "0.62 (0.50 to 0.74)" in text and "21.5" in text
     assert "0, 2 did not get there" in text
     assert "ppo, gold reward" in text and "ppo__0, gold reward" not in text
 

@@ -358,6 +358,7 @@ STAGES: tuple[Stage, ...] = (
                 inputs=("model",),
                 optional_inputs=("reward_model",),
                 headline=("base_held_out_loss", "held_out_loss"),
+                version=2,  # intervals of win rates end at 0 and 1
             ),
             Kind(
                 "posttrain.preferences",

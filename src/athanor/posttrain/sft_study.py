@@ -216,7 +216,9 @@ def _curve(results: Sequence[Row], held_out: Sequence[Conversation]) -> list[Row
         if "win_rate" in rows[0]:
             wins = [row["win_rate"] for row in rows]
             entry |= {"win_rate": fmean(wins)}
-            entry |= {"win_rate_interval": student_interval(wins) if len(rows) > 1 else rows[0]["win_rate_interval"]}
+            entry |= {
+                "win_rate_interval": student_interval(wins, 0.0, 1.0) if len(rows) > 1 else rows[0]["win_rate_interval"]
+            }
         curve.append(entry)
     return curve
 

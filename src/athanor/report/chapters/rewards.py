@@ -8,7 +8,7 @@ from athanor.core.seeds import seeds_of, student_interval
 from athanor.report.chapters.chapter import Chapter, series_of, thinned
 from athanor.report.charts import Point, Series, line_chart
 from athanor.report.config import Report
-from athanor.report.numbers import linked, number, shown
+from athanor.report.numbers import MISSING, linked, number, shown
 from athanor.report.steps import Row, Run, Step
 
 KINDS = (
@@ -47,7 +47,10 @@ def _reward_model(step: Step) -> dict[str, Any]:
     """Accuracy beside the better of the two rules by length: the longer, or the shorter answer is chosen."""
     accuracy, longer = step.metric("accuracy"), step.metric("length_rule_accuracy")
     rule, name = (None, "") if not isinstance(longer, int | float) else max((longer, "longer"), (1 - longer, "shorter"))
-    comparable = isinstance(accuracy, int | float) and rule is not None
+    verdicts = []
+    if isinstance(accuracy, int | float):
+        floors = [(f"the rule “the {name} answer is better”", rule), ("word pairs", step.metric("bigram_accuracy"))]
+        verdicts = [_verdict(step, floor, value) for floor, value in floors if isinstance(value, int | float)]
     return {
         "step": step,
         "split": step.metric("split") or step.manifest.config.get("split", ""),
@@ -57,8 +60,16 @@ def _reward_model(step: Step) -> dict[str, Any]:
         "rule": name,
         "bigram": number(step, "bigram_accuracy", "percent"),
         "pairs": number(step, "held_out_pairs", "count"),
-        "beats_rule": accuracy > rule if comparable else None,
+        "verdicts": verdicts,
     }
+
+
+def _verdict(step: Step, floor: str, value: float) -> dict[str, Any]:
+    """Whether the accuracy is beyond a floor: won only where its whole interval is."""
+    interval, accuracy = step.metric("accuracy_interval"), step.metric("accuracy")
+    low = interval[0] if isinstance(interval, list) else accuracy
+    words = "beats" if low > value else "is ahead, but within its interval, of" if accuracy > value else "does not beat"
+    return {"won": low > value, "text": f"{step.name} {words} {floor}."}
 
 
 def _reward_seeds(steps: Sequence[Step]) -> list[dict[str, Any]]:
@@ -165,19 +176,22 @@ def _row(step: Step, row: Row) -> dict[str, Any]:
 def _grid_row(step: Step, row: Row) -> dict[str, Any]:
     """A method at one KL: means over its seeds, with intervals where there are several."""
 
-    def cell(name: str, style: str, spread: str) -> Any:
-        value, interval = shown(row.get(name), style), shown(row.get(f"{name}_interval"), spread)
-        return linked(step, f"{value} ({interval})" if value and interval else value, f"grid.{name}")
+    def cell(name: str, form: str) -> Any:
+        if not isinstance(row.get(name), int | float):
+            return MISSING
+        ends = row.get(f"{name}_interval")
+        spread = f" ({ends[0]:{form}} to {ends[1]:{form}})" if ends else ""
+        return linked(step, f"{row[name]:{form}}{spread}", f"grid.{name}")
 
     missing = row.get("not_reached", 0)
     return {
         "method": row.get("method"),
         "kl": shown(row.get("kl")),
         "seeds": f"{row.get('seeds')}" + (f", {missing} did not get there" if missing else ""),
-        "proxy": cell("proxy_reward", "two", "interval"),
-        "gold": cell("gold_reward", "two", "interval"),
-        "length": cell("length", "auto", "interval"),
-        "ends": cell("ends", "whole_percent", "percent_interval"),
+        "proxy": cell("proxy_reward", ".2f"),
+        "gold": cell("gold_reward", ".2f"),
+        "length": cell("length", ".1f"),
+        "ends": cell("ends", ".0%"),
     }
 
 
