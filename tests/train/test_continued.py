@@ -72,7 +72,9 @@ def test_a_continued_model_starts_as_it_was_and_goes_on_in_its_data(
     assert read_metrics(tmp_path)[0]["loss"] < read_metrics(first)[0]["loss"] - 0.5
 
 
-def test_a_model_of_transformers_is_gone_on_with(corpus: dict[str, Path], tmp_path: Path) -> None:
+def test_a_model_of_transformers_is_gone_on_with(
+    corpus: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tokenizer = Tokenizer.load(corpus["tokenizer"])
     llama = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(
@@ -93,6 +95,12 @@ def test_a_model_of_transformers_is_gone_on_with(corpus: dict[str, Path], tmp_pa
     assert model.config.context_length == 32
     tokens = torch.arange(20)[None]
     torch.testing.assert_close(model.logits(model(tokens, causal(1, 20))), llama(tokens).logits, atol=1e-4, rtol=1e-4)
+    for rate, told in ((0.2, True), (2e-4, False)):
+        fit = replace(config.fit, adamw=replace(config.fit.adamw, embedding_lr_peak=rate))
+        capsys.readouterr()
+        start_model(replace(config, fit=fit), corpus | {"init_from": tmp_path}, tokenizer)
+        said = " ".join(capsys.readouterr().err.split())
+        assert ("embedding_lr_peak 0.2 is more than the entries of that table, about 0.02" in said) == told
 
 
 def test_another_tokenizer_or_shape_is_refused(corpus: dict[str, Path], first: Path, tmp_path: Path) -> None:

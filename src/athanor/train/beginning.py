@@ -17,7 +17,7 @@ from athanor.model.language_model import LanguageModel
 from athanor.model.lstm import Lstm
 from athanor.model.transformer import Transformer
 from athanor.tokenizer.tokenizer import Tokenizer
-from athanor.train.config import Pretrain
+from athanor.train.config import AdamW, Pretrain
 
 
 def start_model(config: Pretrain, inputs: Mapping[str, Path], tokenizer: Tokenizer) -> LanguageModel:
@@ -63,5 +63,27 @@ def _continued(config: Pretrain, folder: Path, tokenizer: Tokenizer) -> Language
         raise ValueError(f"{folder}: the model there has another shape than the config asks for ({told}); leave it out")
     if config.fit.schedule.warmup_share == 0:
         console.warn("the rate begins at its peak; a continued model wants fit.schedule.warmup_share, such as 0.02")
+    _warn_of_large_rates(model, config.fit.adamw)
     model.config = dataclasses.replace(model.config, context_length=context_length)
     return model
+
+
+def _warn_of_large_rates(model: LanguageModel, adamw: AdamW) -> None:
+    """Say so where a first step of AdamW, which moves every entry by about the rate, would write over a table.
+
+    The default of the embedding is for tables that have grown under it; those of models made elsewhere hold entries of
+    about 0.02.
+    """
+    tables = {
+        "embedding_lr_peak": (adamw.embedding_lr_peak, model.embedding),
+        "head_lr_peak": (adamw.head_lr_peak, model.head),
+    }
+    for name, (rate, table) in tables.items():
+        if table is None:
+            continue
+        size = float(table.weight.detach().square().mean().sqrt())
+        if (rate or adamw.lr_peak) > size:
+            console.warn(
+                f"fit.adamw.{name} {rate or adamw.lr_peak:g} is more than the entries of that table, about {size:.2g}: "
+                f"the first steps would write over what the model knows; choose one such as {size / 100:.1g}"
+            )
