@@ -1,13 +1,14 @@
 """Training and encoding of byte-level BPE beside Hugging Face tokenizers, tiktoken and, if installed, rustbpe and
 gigatoken.
 
-    python benchmarks/tokenizer.py [--quick] [--text FILE.parquet] [--rounds N] [--json FILE]
+    python benchmarks/tokenizer.py [--quick] [--text FILE.parquet] [--rounds N] [--json FILE] [--memory]
 
 Text: the column `text` of --text, else sources and documentation found on this machine (5 MB with --quick, else up to
 100 MB, of --text all), none of it twice. `athanor with gigatoken` is our tokenizer with the extra `fast`, its checks
 included; on few megabytes those are most of its time.
 Every contender gets the same documents, vocabulary and split, one thread; ids of the
-encoders are compared before anything is measured.
+encoders are compared before anything is measured. --memory prints the peak memory of training too, ours and that of
+tokenizers each in a process of its own (`tokenizer_memory`), whose text comes from a Parquet file.
 """
 
 import os
@@ -23,10 +24,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import tiktoken
 from numpy.typing import NDArray
 from side_by_side import OURS, Row, compare, parser_of, report
+from tokenizer_memory import CONTENDERS, memory_of
 from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as PeerTokenizer
 
@@ -132,10 +135,22 @@ def encoding_rows(texts: list[str], vocab_size: int, rounds: int, note: str) -> 
     return compare(f"encode, vocabulary {vocab_size}", contenders, rounds, note)
 
 
+def print_memory(texts: list[str], vocab_size: int) -> None:
+    """The memory of training, a line for each contender."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "text.parquet"
+        pq.write_table(pa.table({"text": texts}), file)
+        print(f"{'training':<22} {'peak MB':>8} {'before MB':>10} {'CPU s':>8}")
+        for contender in CONTENDERS:
+            found = memory_of(contender, file, vocab_size)
+            print(f"{contender:<22} {found.peak_mb:>8.0f} {found.before_mb:>10.0f} {found.cpu_seconds:>8.1f}")
+
+
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--text", type=Path, metavar="FILE", help="Parquet file whose column `text` is the text")
     parser.add_argument("--rounds", type=int, help="rounds (3 with --quick, else 5)")
+    parser.add_argument("--memory", action="store_true", help="measure the memory of training too")
     chosen = parser.parse_args()
     found = documents(QUICK_BYTES if chosen.quick else FULL_BYTES) if chosen.text is None else documents_of(chosen.text)
     texts = found[:: max(1, sum(map(len, found)) // QUICK_BYTES)] if chosen.quick else found
@@ -144,6 +159,8 @@ def main() -> None:
     note = f"{sum(len(text.encode()) for text in texts) / 1e6:.1f} MB in {len(texts)} documents"
     rows = training_rows(texts, vocab_size, rounds, note) + encoding_rows(texts, vocab_size, rounds, note)
     report(rows, ["athanor", "numba", "tokenizers", "tiktoken", "rustbpe", "gigatoken"], chosen.json)
+    if chosen.memory:
+        print_memory(texts, vocab_size)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ tokens; inside a word from left to right, so that "aaa" becomes (aa) a. These ar
 merges are the same. Only what a merge touches is recounted: each pair has a list of its places, and a heap holds
 counts that may be out of date and are looked up when they surface.
 
-Memory: about 24 bytes for each byte of the different words, of which a merge gives back what listed its places, and
-some 60 for each different pair.
+Memory: at most 24 bytes for each byte of the different words and some 100 for each different pair. A merge gives back
+the list of its places.
 """
 
 from typing import Any
