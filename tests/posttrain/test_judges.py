@@ -194,7 +194,31 @@ def test_a_server_that_does_not_answer_in_time_is_told() -> None:
 
     with serving(late) as url:
         try:
-            with pytest.raises(ValueError, match=r"no answer in 0\.2 seconds .*asked 1 times"):
+            with pytest.raises(ValueError, match=r"no whole answer \(0\.2 seconds are allowed.*asked 1 times"):
                 asked(url, 2, timeout_seconds=0.2, attempts=1)
         finally:
             done.set()
+
+
+def test_an_answer_shorter_than_its_header_says_is_told_as_broken_off() -> None:
+    class Liar(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "500")
+            self.end_headers()
+            self.wfile.write(b'{"rewards": [1, 1]}')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Liar)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(ValueError, match=r"no whole answer .*received 19 bytes, expected 500.*asked 2 times"):
+            asked(f"http://127.0.0.1:{server.server_port}/", 2, attempts=2)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -122,7 +122,7 @@ class ChatClient:
             asked_for: float | None = None
             try:
                 status, headers, content = self._post(body)
-            except _network_errors() as error:
+            except network_errors() as error:
                 problem = f"{type(error).__name__}: {error}"
             else:
                 if status in HOPELESS:
@@ -144,18 +144,9 @@ class ChatClient:
 
     def _post(self, body: Mapping[str, Any]) -> tuple[int, "httpx.Headers", bytes]:
         """Status, headers and content; raises TimeoutError for an answer that trickles in too slowly."""
-        deadline = time.monotonic() + self._endpoint.timeout_seconds
         key = os.environ.get(self._endpoint.api_key_variable, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        content = b""
-        with self._http.stream("POST", self._address, json=body, headers=headers) as response:
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > LONGEST_ANSWER_BYTES:
-                    raise TimeoutError(f"an answer of more than {LONGEST_ANSWER_BYTES} bytes")
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"no whole answer in {self._endpoint.timeout_seconds:g} seconds")
-            return response.status_code, response.headers, content
+        return posted(self._http, self._address, body, self._endpoint.timeout_seconds, headers)
 
     def _said(self, content: bytes) -> str:
         """The beginning of what a server said, without the key, should it repeat it."""
@@ -173,7 +164,27 @@ class ChatClient:
         return f"; is {self._endpoint.url!r} the address, and {self._endpoint.model!r} the model?"
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
+def posted(
+    client: "httpx.Client", address: str, body: Mapping[str, Any], timeout_seconds: float, headers: Mapping[str, str]
+) -> tuple[int, "httpx.Headers", bytes]:
+    """Status, headers and content of one POST; raises one of `network_errors` where there is no whole answer in time.
+
+    A client's own timeout starts anew with every byte; this one is for all of them, and long answers are bounded too.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    content = b""
+    with client.stream("POST", address, json=body, headers=dict(headers)) as response:
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > LONGEST_ANSWER_BYTES:
+                raise TimeoutError(f"an answer of more than {LONGEST_ANSWER_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no whole answer in {timeout_seconds:g} seconds")
+        return response.status_code, response.headers, content
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """What a request raises that may succeed when it is made again."""
     import httpx
 
     return (httpx.TransportError, httpx.DecodingError, TimeoutError)

@@ -10,14 +10,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from athanor.core.chat_endpoint import SHOWN_CHARACTERS, TRY_AGAIN, network_errors, posted
 from athanor.posttrain.config.reward import Reward
 
-TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+if TYPE_CHECKING:
+    import httpx
+
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_ANSWER_BYTES = 16 << 20
-SHOWN_CHARACTERS = 200
 
 
 def endpoint_rewards(
@@ -28,15 +29,18 @@ def endpoint_rewards(
     sleep: Callable[[float], object] = time.sleep,
 ) -> list[float]:
     """A number for each answer; raises ValueError that says what the server did where there is none."""
+    import httpx
+
     found: list[float] = []
-    for start in range(0, len(answers), config.batch_size):
-        part = slice(start, start + config.batch_size)
-        body = {
-            "prompts": list(prompts[part]),
-            "completions": list(answers[part]),
-            "rows": [dict(r) for r in rows[part]],
-        }
-        found += rewards_in(_asked(config, body, sleep), len(answers[part]), config.url)
+    with httpx.Client(timeout=config.timeout_seconds) as client:
+        for start in range(0, len(answers), config.batch_size):
+            part = slice(start, start + config.batch_size)
+            body = {
+                "prompts": list(prompts[part]),
+                "completions": list(answers[part]),
+                "rows": [dict(r) for r in rows[part]],
+            }
+            found += rewards_in(_asked(config, client, body, sleep), len(answers[part]), config.url)
     return found
 
 
@@ -57,33 +61,24 @@ def rewards_in(content: bytes, count: int, url: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def _asked(config: Reward, body: Mapping[str, Any], sleep: Callable[[float], object]) -> bytes:
+def _asked(config: Reward, client: "httpx.Client", body: Mapping[str, Any], sleep: Callable[[float], object]) -> bytes:
     """What the server answers with status 200; raises ValueError after the last attempt."""
-    import httpx
-
     problem = ""
-    with httpx.Client(timeout=config.timeout_seconds) as client:
-        for attempt in range(config.attempts):
-            if attempt:
-                sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
-            deadline = time.monotonic() + config.timeout_seconds
-            content = b""
-            try:
-                with client.stream("POST", config.url, json=body) as response:
-                    for chunk in response.iter_bytes():
-                        content += chunk
-                        if len(content) > LONGEST_ANSWER_BYTES:
-                            raise ValueError(f"{config.url}: an answer of more than {LONGEST_ANSWER_BYTES} bytes")
-                        if time.monotonic() > deadline:
-                            raise TimeoutError("the answer trickles in too slowly")
-            except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
-                problem = f"no answer in {config.timeout_seconds:g} seconds ({type(error).__name__}: {error})"
-                continue
-            if response.status_code == 200:
-                return content
-            problem = f"status {response.status_code}: {_said(content)}"
-            if response.status_code not in TRY_AGAIN:
-                break
+    for attempt in range(config.attempts):
+        if attempt:
+            sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+        try:
+            status, _, content = posted(client, config.url, body, config.timeout_seconds, {})
+        except network_errors() as error:
+            problem = (
+                f"no whole answer ({config.timeout_seconds:g} seconds are allowed; {type(error).__name__}: {error})"
+            )
+            continue
+        if status == 200:
+            return content
+        problem = f"status {status}: {_said(content)}"
+        if status not in TRY_AGAIN:
+            break
     raise ValueError(f"{config.url}: {problem}; asked {attempt + 1} times. The run continues from its last checkpoint")
 
 
