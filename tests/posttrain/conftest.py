@@ -81,3 +81,21 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     kept = (path for path in files if "_work" not in path.parts and path.name != "metrics.jsonl")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
+
+
+def write_pairs(folder: Path) -> None:
+    """proxy.jsonl and held_out.jsonl: longer answers are better."""
+    for split, names in (("proxy", NAMES[:8]), ("held_out", NAMES[8:])):
+        rows = [
+            {
+                "prompt": [{"role": "user", "content": f"What is {name}?"}],
+                "chosen": f"It can {name} all files.",
+                "rejected": f"{name}!",
+                "chosen_by": "test",
+                "rejected_kind": "given",
+                "name": name,
+                "page": name,
+            }
+            for name in names
+        ]
+        write_jsonl(folder / f"{split}.jsonl", rows)

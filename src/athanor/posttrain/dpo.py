@@ -14,19 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from athanor.core.artifact import WORK, read_json, write_json
+from athanor.core.artifact import WORK
 from athanor.model.transformer import Transformer
 from athanor.posttrain.config.dpo import LOSSES_WITHOUT_REFERENCE, Dpo
 from athanor.posttrain.flat import device_of, pair_log_probabilities
 from athanor.posttrain.intervals import wilson_interval
+from athanor.posttrain.laid_out import LaidOut, save_laid_out
 from athanor.posttrain.losses import dpo_loss
 from athanor.posttrain.messages import Pair, balanced_parts, batch_of, micro_batches, read_pairs
-from athanor.posttrain.model_folder import checkpoint_steps, load_policy, save_policy
+from athanor.posttrain.model_folder import checkpoint_steps, load_policy
 from athanor.posttrain.reward_model import refuse_leakage
 from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
 from athanor.train.noise import seeded
-from athanor.train.together import shared_by_processes
+from athanor.train.together import kept, shared_by_processes
 from athanor.train.trainer import fit
 
 
@@ -43,14 +44,16 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     if not train or not held_out:
         raise ValueError(f"{path}: {len(train)} pairs to learn from and {len(held_out)} held out; both need one")
     refuse_leakage(rows, held_out_rows, path, held_out_path)
+    if config.lora is not None:
+        add_adapters(model, config.lora, config.seed)  # new ones change nothing, so this is the reference still
+    laid_out = LaidOut(model)
     reference_P2, held_out_reference_P2 = (
         _reference(config, model, pairs, out / WORK / f"reference-{name}.json")
         for name, pairs in (("proxy", train), ("held_out", held_out))
     )
+    laid_out.release()
     settings = config.fit(len(train))
     kept_steps = checkpoint_steps(settings.num_steps, config.num_checkpoints)
-    if config.lora is not None:
-        add_adapters(model, config.lora, config.seed)
 
     def parts(step: int) -> Iterator[Part]:
         batch = batch_of(step, len(train), config.batch_size, config.seed)
@@ -59,13 +62,14 @@ def run(config: Dpo, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
 
     def after_step(done: int) -> dict[str, float]:
         if done in kept_steps:
-            save_policy(model, inputs["model"], out / "checkpoints" / str(done))
+            save_laid_out(laid_out, inputs["model"], out / "checkpoints" / str(done))
         return {}
 
-    fitted = fit(model, parts, settings, out, after_step=after_step, label="dpo")
+    fitted = fit(model, parts, settings, out, after_step=after_step, label="dpo", spread=laid_out.spread)
     ratios_P2 = log_probabilities(model, held_out, config.micro_batch_tokens) - held_out_reference_P2
     right = (ratios_P2[:, 0] > ratios_P2[:, 1]).float()
-    save_policy(model, inputs["model"], out)
+    laid_out.release()
+    save_laid_out(laid_out, inputs["model"], out)
     return {
         "loss_name": config.loss,
         "pairs": len(train),
@@ -136,10 +140,9 @@ def _losses(ratios_P2: Tensor, pairs: Sequence[Pair], config: Dpo) -> Tensor:
     )
 
 
-def _reference(config: Dpo, model: Transformer, pairs: Sequence[Pair], kept: Path) -> Tensor:
+def _reference(config: Dpo, model: Transformer, pairs: Sequence[Pair], path: Path) -> Tensor:
     """The reference's log-probabilities [P, 2], computed before the first step and stored; 0 where none is wanted."""
     if config.reference_free or config.loss in LOSSES_WITHOUT_REFERENCE:
         return torch.zeros(len(pairs), 2, device=device_of(model))
-    if not kept.exists():
-        write_json(kept, log_probabilities(model, pairs, config.micro_batch_tokens).tolist())
-    return torch.tensor(read_json(kept), device=device_of(model))
+    found = kept(path, lambda: log_probabilities(model, pairs, config.micro_batch_tokens).tolist())
+    return torch.tensor(found, device=device_of(model))

@@ -23,18 +23,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from athanor.core.artifact import WORK, read_json, write_json
+from athanor.core.artifact import WORK
 from athanor.core.console import warn
 from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Kto
 from athanor.posttrain.flat import completion_hidden_states, device_of
 from athanor.posttrain.flat import log_probabilities as token_values
+from athanor.posttrain.laid_out import LaidOut, save_laid_out
 from athanor.posttrain.messages import batch_of, micro_batches, read_rows, split_completion
-from athanor.posttrain.model_folder import checkpoint_steps, load_policy, save_policy
+from athanor.posttrain.model_folder import checkpoint_steps, load_policy
+from athanor.posttrain.reward_model import refuse_leakage
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
 from athanor.train.noise import seeded
+from athanor.train.together import kept, shared_by_processes
 from athanor.train.trainer import fit
 
 MOST_WEIGHT_RATIO = 4 / 3  # section 4.2: lambda_D n_D / (lambda_U n_U) is best between 1 and this
@@ -56,26 +59,31 @@ class Labelled:
         return len(self.prompt) + len(self.completion)
 
 
+@shared_by_processes
 def run(config: Kto, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Train on `proxy.jsonl`, measure on `held_out.jsonl`; the reference is the model as it comes."""
     model, tokenizer = load_policy(inputs["model"], config.precision, config.threads)
     context_length = model.config.context_length
     data = inputs["preferences"]
-    train, too_long = read_labelled(data / "proxy.jsonl", tokenizer, context_length)
-    held_out, _ = read_labelled(data / "held_out.jsonl", tokenizer, context_length)
+    path, held_out_path = data / "proxy.jsonl", data / "held_out.jsonl"
+    train, too_long = read_labelled(path, tokenizer, context_length)
+    held_out, _ = read_labelled(held_out_path, tokenizer, context_length)
     if len(train) < 2 or not held_out:
         raise ValueError(f"{data}: {len(train)} answers to learn from and {len(held_out)} held out; 2 and 1 are needed")
+    refuse_leakage(_as_messages(path), _as_messages(held_out_path), path, held_out_path)
     counts = Counter(row.desirable for row in train)
     ratio = _warn_of_weights(config, counts)
     borrowed = with_other_answers(train, config.seed, context_length)
+    if config.lora is not None:
+        add_adapters(model, config.lora, config.seed)  # new ones change nothing, so this is the reference still
+    laid_out = LaidOut(model)
     stored = {
         name: _stored(model, rows, config, out / WORK / f"reference-{name}.json")
         for name, rows in (("proxy", train), ("borrowed", borrowed), ("held_out", held_out))
     }
+    laid_out.release()
     settings = config.fit(len(train))
     kept_steps = checkpoint_steps(settings.num_steps, config.num_checkpoints)
-    if config.lora is not None:
-        add_adapters(model, config.lora, config.seed)
 
     def parts(step: int) -> Iterator[Part]:
         batch = batch_of(step, len(train), config.batch_size, config.seed)
@@ -90,13 +98,14 @@ def run(config: Kto, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
 
     def after_step(done: int) -> dict[str, float]:
         if done in kept_steps:
-            save_policy(model, inputs["model"], out / "checkpoints" / str(done))
+            save_laid_out(laid_out, inputs["model"], out / "checkpoints" / str(done))
         return {}
 
-    fitted = fit(model, parts, settings, out, after_step=after_step, label="kto")
+    fitted = fit(model, parts, settings, out, after_step=after_step, label="kto", spread=laid_out.spread)
     ratios_B = sequence_values(model, held_out, config.micro_batch_tokens) - stored["held_out"]
     good_B = torch.tensor([row.desirable for row in held_out], device=ratios_B.device)
-    save_policy(model, inputs["model"], out)
+    laid_out.release()
+    save_laid_out(laid_out, inputs["model"], out)
     return {
         "answers": len(train),
         "desirable": counts[True],
@@ -136,8 +145,7 @@ def read_labelled(path: Path, tokenizer: Tokenizer, context_length: int) -> tupl
     found: list[Labelled] = []
     too_long = 0
     for number, row in enumerate(read_rows(path, "prompt"), start=1):
-        prompt = row["prompt"]
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        messages = _messages(row["prompt"])
         for text, desirable in _answers(row, path, number):
             before, completion = split_completion(tokenizer, messages, text)
             if len(before) + len(completion) > context_length:
@@ -145,6 +153,15 @@ def read_labelled(path: Path, tokenizer: Tokenizer, context_length: int) -> tupl
             else:
                 found.append(Labelled(before, completion, desirable))
     return found, too_long
+
+
+def _messages(prompt: Any) -> Any:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
+def _as_messages(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file, with prompts that are texts as messages."""
+    return [{**row, "prompt": _messages(row["prompt"])} for row in read_rows(path, "prompt")]
 
 
 def with_other_answers(rows: Sequence[Labelled], seed: int, context_length: int) -> list[Labelled]:
@@ -211,11 +228,10 @@ def _warn_of_weights(config: Kto, counts: Mapping[bool, int]) -> float | None:
     return ratio
 
 
-def _stored(model: Transformer, rows: Sequence[Labelled], config: Kto, kept: Path) -> Tensor:
+def _stored(model: Transformer, rows: Sequence[Labelled], config: Kto, path: Path) -> Tensor:
     """The reference's values, computed before the first step."""
-    if not kept.exists():
-        write_json(kept, sequence_values(model, rows, config.micro_batch_tokens).tolist())
-    return torch.tensor(read_json(kept), device=device_of(model))
+    found = kept(path, lambda: sequence_values(model, rows, config.micro_batch_tokens).tolist())
+    return torch.tensor(found, device=device_of(model))
 
 
 def _order(good_B: Tensor, bad_B: Tensor) -> float | None:

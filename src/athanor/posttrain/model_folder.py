@@ -12,13 +12,15 @@ from torch import nn
 
 from athanor.core.artifact import read_json
 from athanor.core.console import say, warn
-from athanor.model import convert
+from athanor.model import folder as model_files
 from athanor.model.transformer import Transformer
+from athanor.model.value_embedding import ValueEmbedding
 from athanor.tokenizer.chat_named import TemplateName
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.lora import has_adapters, merged, save_adapters
 from athanor.train.model_folder import copy_tokenizer, write_model_folder
 from athanor.train.precision import Precision, compute_dtype, training_device, use_threads
+from athanor.train.together import world_of_step
 
 ADAPTER = "adapter"
 
@@ -36,7 +38,13 @@ def load_policy(
     """
     use_threads(threads)
     device = training_device()
-    model = convert.load(folder, device=device)
+    splits = world_of_step().layout.splits_model  # each share then goes to its device by itself
+    model = model_files.load(folder, device="cpu" if splits else device)
+    if not isinstance(model, Transformer):
+        raise ValueError(
+            f"{folder}: an LSTM; post-training is for Transformers. Pretrain one (leave `lstm` out of pretraining), "
+            "or generate from this one and evaluate it as it is"
+        )
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
@@ -63,7 +71,8 @@ def load_policy(
 @torch.no_grad()
 def fit_vocabulary(model: Transformer, num_tokens: int) -> None:
     """Give `model` one row for each token: padding rows go, new tokens start as the mean of all others."""
-    for layer in (model.embedding, model.head):
+    tables = [module.embedding for module in model.modules() if isinstance(module, ValueEmbedding)]
+    for layer in (model.embedding, model.head, *tables):
         if layer is not None:
             rows_VD = layer.weight.detach()
             missing = max(0, num_tokens - len(rows_VD))
@@ -89,7 +98,7 @@ def _warn_of_other_ends(folder: Path, tokenizer: Tokenizer) -> None:
 
 def load_reward_model(folder: Path) -> tuple[Transformer, torch.Tensor]:
     """Trunk and score weight [1, D] of a reward model, neither to be trained."""
-    model, score_1D = convert.load_scorer(folder, device=training_device())
+    model, score_1D = model_files.load_scorer(folder, device=training_device())
     return model.requires_grad_(False), score_1D
 
 
@@ -105,7 +114,7 @@ def save_policy(model: Transformer, source: Path, folder: Path, tokenizer: Token
 
 def save_reward_model(model: Transformer, score_1D: torch.Tensor, source: Path, folder: Path) -> None:
     """Write a reward model's folder with the tokenizer of the folder `source`; adapters as in `save_policy`."""
-    convert.save_scorer(merged(model), score_1D, folder)
+    model_files.save_scorer(merged(model), score_1D, folder)
     copy_tokenizer(source, folder)
     if has_adapters(model):
         save_adapters(model, folder / ADAPTER, str(source), "SEQ_CLS", score_1D)

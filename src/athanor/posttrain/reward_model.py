@@ -23,6 +23,7 @@ from athanor.posttrain.calibration import reliability_diagram
 from athanor.posttrain.config import RewardModel
 from athanor.posttrain.config.reward_model import DEFAULT_STRENGTH
 from athanor.posttrain.flat import device_of, pair_scores, scores
+from athanor.posttrain.laid_out import LaidOut
 from athanor.posttrain.losses import binary_loss, bradley_terry_loss, label_loss, tie_loss
 from athanor.posttrain.messages import (
     Pair,
@@ -82,8 +83,10 @@ class Scorer(nn.Module):
         with torch.no_grad():  # of the size that Stiennon et al. (2020) begin with
             self.score.weight.copy_(torch.randn(1, width, generator=generator) / math.sqrt(width + 1))
 
-    def forward(self, pairs: Sequence[Pair]) -> Tensor:
-        """Scores [P, 2] of chosen and rejected answers."""
+    def forward(self, pairs: Sequence[Pair], singles: Sequence[Single] = ()) -> Tensor:
+        """Scores [P, 2] of chosen and rejected answers; or those [B] of single answers, where there are no pairs."""
+        if singles:
+            return scores(self.trunk, self.score.weight, [single.tokens for single in singles])
         return pair_scores(self.trunk, self.score.weight, pairs)
 
 
@@ -104,6 +107,7 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
     scorer = Scorer(trunk, config.seed)
     if config.lora is not None:
         add_adapters(trunk, config.lora, config.seed)
+    laid_out = LaidOut(scorer)
     settings = config.fit(len(train.rows))
 
     def parts(step: int) -> Iterator[Part]:
@@ -116,14 +120,17 @@ def run(config: RewardModel, inputs: Mapping[str, Path], out: Path) -> dict[str,
             found = reward_parts(scorer, [train.pairs[i] for i in batch], config, margins, tied)
         return seeded(found, config.seed, step)
 
-    fitted = fit(scorer, parts, settings, out, label=f"reward model ({config.split})")
+    fitted = fit(scorer, parts, settings, out, label=f"reward model ({config.split})", spread=laid_out.spread)
     trunk.compute_dtype = torch.float32
     measured, scored = measure(scorer, config, held_out, train.rows)
+    laid_out.release()
     write_jsonl(out / "held_out_scores.jsonl", scored)
     diagram = reliability_diagram(measured["reliability"], "What the reward model promises, and what happened")
     write_text(out / "reliability.svg", diagram)
     write_text(out / "reward_model.html", page(measured, diagram, f"Reward model ({config.split})"))
-    save_reward_model(trunk, scorer.score.weight, inputs["model"], out)
+    whole = laid_out.whole()
+    if laid_out.leads:
+        save_reward_model(whole.trunk, whole.score.weight, inputs["model"], out)
     return {
         "split": config.split,
         "pairs": len(train.rows),
@@ -218,7 +225,7 @@ def single_parts(scorer: Scorer, singles: Sequence[Single], micro_batch_tokens: 
     """One batch's forward passes, whose losses add up to its mean over single answers."""
 
     def share_of(part: Sequence[Single]) -> Share:
-        scores_B = scores(scorer.trunk, scorer.score.weight, [single.tokens for single in part])
+        scores_B = scorer((), part)
         good_B = torch.tensor([single.good for single in part], device=scores_B.device)
         right = float(((scores_B > 0) == good_B).float().sum()) / len(singles)
         loss = label_loss(scores_B, good_B) * (len(part) / len(singles))
@@ -256,9 +263,7 @@ def measure(
     if held_out.singles:
         sizes = [single.num_tokens for single in held_out.singles]
         parts = micro_batches(held_out.singles, sizes, config.micro_batch_tokens)
-        found_B = torch.cat(
-            [scores(scorer.trunk, scorer.score.weight, [s.tokens for s in part]) for part in parts]
-        ).cpu()
+        found_B = torch.cat([scorer((), part) for part in parts]).cpu()
         good_B = torch.tensor([single.good for single in held_out.singles])
         scored = [row | {"score": score} for row, score in zip(held_out.rows, found_B.tolist(), strict=True)]
         numbers = single_measures(held_out.rows, found_B.tolist())

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from athanor.core.artifact import WORK, read_json, read_jsonl, write_json, write_jsonl
+from athanor.core.artifact import WORK, read_jsonl, write_jsonl
 from athanor.core.console import say, warn
 from athanor.evaluation.answers import answer, documented_answer, question, spread
 from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Sft
 from athanor.posttrain.flat import hidden_states
+from athanor.posttrain.laid_out import LaidOut, save_laid_out
 from athanor.posttrain.messages import (
     Conversation,
     LeftOut,
@@ -29,14 +30,16 @@ from athanor.posttrain.messages import (
     micro_batches,
     read_conversations,
 )
-from athanor.posttrain.model_folder import load_policy, save_policy
+from athanor.posttrain.model_folder import load_policy
 from athanor.posttrain.show_mask import shown
+from athanor.tokenizer.chat_template import encode_prompt
 from athanor.tokenizer.tokenizer import Tokenizer
 from athanor.train.gradients import Part, Share
 from athanor.train.lora import add_adapters
 from athanor.train.loss import cross_entropy, token_log_probabilities
 from athanor.train.noise import add_embedding_noise, lengths_are, seeded
-from athanor.train.together import shared_by_processes
+from athanor.train.spread import Spread
+from athanor.train.together import kept, shared_by_processes
 from athanor.train.trainer import Fitted, fit
 
 
@@ -61,20 +64,25 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     for row in train[: config.show_mask]:
         say(shown(tokenizer, row.tokens, row.loss_mask, color=False))
     held_out = spread(held_out, config.num_held_out)
-    before = _before(config, model, tokenizer, data, held_out, out / WORK / "before.json")
+    prepare(config, model)
+    laid_out = LaidOut(model)
+    before = _before(config, laid_out, tokenizer, data, held_out, out / WORK / "before.json")
     settings = config.fit(len(train))
 
     def after_step(done: int) -> dict[str, float]:
         if not held_out or (done % config.evaluate_every and done != settings.num_steps):
             return {}
-        return {"held_out_loss": held_out_loss(model, held_out, config.micro_batch_tokens)}
+        found = held_out_loss(model, held_out, config.micro_batch_tokens)
+        laid_out.release()
+        return {"held_out_loss": found}
 
-    fitted = fine_tune(config, model, train, out, after_step)
+    fitted = fine_tune(config, model, train, out, after_step, spread=laid_out.spread)
     model.compute_dtype = torch.float32
-    after = _answers(config, model, tokenizer, data)
+    after = _answers(config, laid_out, tokenizer, data)
     write_jsonl(out / "samples.jsonl", _samples(config, data, before["answers"], after, settings.num_steps))
-    save_policy(model, inputs["model"], out, tokenizer)
     final_loss = held_out_loss(model, held_out, config.micro_batch_tokens) if held_out else None
+    laid_out.release()
+    save_laid_out(laid_out, inputs["model"], out, tokenizer)
     return {
         "conversations": len(train),
         "conversations_too_long": left_out.too_long,
@@ -92,6 +100,14 @@ def run(config: Sft, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     }
 
 
+def prepare(config: Sft, model: Transformer) -> None:
+    """Give `model` the noise and the adapters that `config` asks for; neither changes what it predicts."""
+    if config.neftune_alpha is not None:
+        add_embedding_noise(model.embedding, config.neftune_alpha)
+    if config.lora is not None:
+        add_adapters(model, config.lora, config.seed)
+
+
 def fine_tune(
     config: Sft,
     model: Transformer,
@@ -99,18 +115,15 @@ def fine_tune(
     out: Path,
     after_step: Callable[[int], Mapping[str, float]],
     label: str = "sft",
+    spread: Spread | None = None,
 ) -> Fitted:
-    """Train `model` in place on `train`, continuing an earlier attempt in `out`; adapters and noise as configured."""
-    if config.neftune_alpha is not None:
-        add_embedding_noise(model.embedding, config.neftune_alpha)
-    if config.lora is not None:
-        add_adapters(model, config.lora, config.seed)
+    """Train `model`, which `prepare` has prepared, in place on `train`, continuing an earlier attempt in `out`."""
 
     def parts(step: int) -> Iterator[Part]:
         rows = [train[i] for i in batch_of(step, len(train), config.batch_size, config.seed)]
         return seeded(sft_parts(model, rows, config.micro_batch_tokens), config.seed, step)
 
-    return fit(model, parts, config.fit(len(train)), out, after_step=after_step, label=label)
+    return fit(model, parts, config.fit(len(train)), out, after_step=after_step, label=label, spread=spread)
 
 
 def sft_parts(model: Transformer, rows: Sequence[Conversation], micro_batch_tokens: int) -> Iterator[Part]:
@@ -177,13 +190,21 @@ def _told(left_out: LeftOut) -> str:
 
 
 def _before(
-    config: Sft, model: Transformer, tokenizer: Tokenizer, data: Path, held_out: Sequence[Conversation], kept: Path
+    config: Sft,
+    laid_out: LaidOut[Transformer],
+    tokenizer: Tokenizer,
+    data: Path,
+    held_out: Sequence[Conversation],
+    path: Path,
 ) -> dict[str, Any]:
-    """Loss and answers of the base model, computed once: later starts load weights that have changed."""
-    if not kept.exists():
-        loss = held_out_loss(model, held_out, config.micro_batch_tokens) if held_out else None
-        write_json(kept, {"held_out_loss": loss, "answers": _answers(config, model, tokenizer, data)})
-    found: dict[str, Any] = read_json(kept)
+    """Loss and answers of the base model, computed once."""
+
+    def measured() -> dict[str, Any]:
+        loss = held_out_loss(laid_out.model, held_out, config.micro_batch_tokens) if held_out else None
+        laid_out.release()
+        return {"held_out_loss": loss, "answers": _answers(config, laid_out, tokenizer, data)}
+
+    found: dict[str, Any] = kept(path, measured)
     return found
 
 
@@ -191,9 +212,13 @@ def _sample_rows(config: Sft, data: Path) -> list[dict[str, Any]]:
     return spread(list(read_jsonl(data / "test.jsonl")), config.num_samples)
 
 
-def _answers(config: Sft, model: Transformer, tokenizer: Tokenizer, data: Path) -> list[str]:
+def _answers(config: Sft, laid_out: LaidOut[Transformer], tokenizer: Tokenizer, data: Path) -> list[str]:
     """The model's most likely answers to some held-out prompts."""
-    rows = _sample_rows(config, data)
+    rows, model = _sample_rows(config, data), laid_out.model
+    if laid_out.splits_model:
+        room = model.config.context_length - 1
+        prompts = [encode_prompt(tokenizer, question(row))[-room:] for row in rows]
+        return laid_out.answers(model, tokenizer, prompts, config.max_new_tokens)
     return [a.text for a in answer(tokenizer, model, rows, max_new_tokens=config.max_new_tokens, seed=config.seed)]
 
 

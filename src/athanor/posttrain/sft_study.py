@@ -33,7 +33,7 @@ from athanor.posttrain.config import Conversations, SftStudy
 from athanor.posttrain.conversations import read_all
 from athanor.posttrain.messages import Conversation, encoded_conversations
 from athanor.posttrain.model_folder import load_policy, save_policy
-from athanor.posttrain.sft import fine_tune, summed_losses
+from athanor.posttrain.sft import fine_tune, prepare, summed_losses
 from athanor.posttrain.splits import hashed
 from athanor.posttrain.study_judge import judge_of, win_rate_of
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -45,6 +45,7 @@ def run(config: SftStudy, inputs: Mapping[str, Path], out: Path) -> dict[str, An
     """Train and measure every run that is not finished yet; the curve."""
     if not config.files or not config.test_files:
         raise ConfigError("sft-study: name the sources (files) and what to measure on (test_files)")
+    config.sft.parallel.on(1)  # a study is the work of one process
     sources, test, numbers = _rows(config)
     model, tokenizer = load_policy(inputs["model"], config.sft.precision, config.sft.threads, config.sft.chat_template)
     context_length = model.config.context_length
@@ -152,6 +153,7 @@ def _one_run(
             return {}
         return {"held_out_loss": _mean_loss(model, held_out, settings.micro_batch_tokens)}
 
+    prepare(settings, model)
     fitted = fine_tune(settings, model, rows, place, after_step, label=place.name)
     model.compute_dtype = torch.float32
     result = _measured(config, model, tokenizer, held_out, asked)

@@ -24,7 +24,7 @@ from athanor.train.pipeline_parallel import Pipeline, keep_stage
 from athanor.train.spread import Placed, Spread, row_parts, rows_of
 from athanor.train.tensor_parallel import INPUTS_SPLIT, split_over_tensor_group
 
-SHARDED_BY_ROWS = INPUTS_SPLIT  # the tensor group takes their columns, and the rows of other matrices
+SHARDED_BY_ROWS = (*INPUTS_SPLIT, "b")  # the tensor group takes columns of the first two; b of adapters has few
 
 
 def parallelize(model: nn.Module, world: World, device: torch.device) -> Spread:

@@ -275,7 +275,7 @@ def _write_samples(
             [tokenizer.bos_id, *tokenizer.encode(prompt)],
             config.sample_tokens,
             config.sample_temperature,
-            tokenizer.eos_id,
+            (tokenizer.eos_id,),
             seed=config.seed + number,
             world=world if world.layout.splits_model else None,
         )

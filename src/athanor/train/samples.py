@@ -4,7 +4,7 @@ Plain and slow: the whole text is computed again for every token. `athanor.infer
 generate in earnest; training must not depend on it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -19,7 +19,7 @@ def continuation(
     prompt: Sequence[int],
     num_tokens: int,
     temperature: float,
-    stop_id: int,
+    stop_ids: Collection[int],
     seed: int,
     world: World | None = None,
 ) -> list[int]:
@@ -41,7 +41,7 @@ def continuation(
             else:
                 token = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
         token = token if world is None else agreed(token, world)
-        if token == stop_id:
+        if token in stop_ids:
             break
         tokens.append(token)
     return tokens[len(prompt) :]

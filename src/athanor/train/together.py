@@ -5,8 +5,10 @@
 
 Every process runs the function; `trainer.fit` in it gives each some of a step's micro-batches and adds the gradients
 up, so that all have the same weights after every step. What the first process writes is the result; others write into a
-folder that is thrown away, and say nothing. For steps whose model fits on every device: supervised fine-tuning,
-reward models, DPO. Pretraining lays its model out itself (`parallelize.py`).
+folder that is thrown away, and say nothing. For supervised fine-tuning, reward models, DPO and KTO. Where the config
+has a layout (`parallel`) that shards the weights, each process stores a share of them; then all must make the same
+forward passes, so that what one of them has found in a file is told to all (`kept`). Pretraining lays its model out
+itself (`parallelize.py`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,8 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import torch.distributed as dist
+
+from athanor.core.artifact import read_json, write_json
 from athanor.train.gradients import Part, Share
 from athanor.train.parallel import World, joined
+from athanor.train.parallel_config import Parallel
 from athanor.train.precision import training_device
 
 C = TypeVar("C")
@@ -31,7 +37,7 @@ def shared_by_processes(run: Run[C]) -> Run[C]:
 
     @wraps(run)
     def shared(config: C, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-        with joined(training_device()) as world:
+        with joined(training_device(), _layout_of(config)) as world:
             token = _world.set(world)
             try:
                 if world.leads:
@@ -42,6 +48,36 @@ def shared_by_processes(run: Run[C]) -> Run[C]:
                 _world.reset(token)
 
     return shared
+
+
+def _layout_of(config: object) -> Parallel:
+    """The layout that `config` asks for; raises ValueError for one that rows of unequal length do not allow."""
+    layout: Parallel = getattr(config, "parallel", Parallel())
+    for name in ("pipeline", "context", "tensor", "expert"):
+        if getattr(layout, name) > 1:
+            raise ValueError(
+                f"parallel.{name} is {getattr(layout, name)}; post-training takes rows of unequal length end to end, "
+                f"which only data_replicate and data_shard share out: set {name} to 1, and data_shard for a model too "
+                "large for one device"
+            )
+    return layout
+
+
+def kept(path: Path, compute: Callable[[], Any]) -> Any:
+    """What stands in the JSON file `path`, on all processes; where there is none, all `compute` it and one keeps it.
+
+    Every process has a folder of its own, and only the first one's outlasts a restart: did each look for itself, some
+    would wait for the forward passes of others for ever.
+    """
+    world = world_of_step()
+    told: list[Any] = [read_json(path)] if path.exists() else [None]
+    if world.size > 1:
+        dist.broadcast_object_list(told, src=0, group=world.file_group)
+    if told[0] is None:
+        found = compute()
+        write_json(path, found)
+        return found
+    return told[0]
 
 
 def world_of_step() -> World:

@@ -81,7 +81,7 @@ def fit(
     """
     make_repeatable()
     keep_freed_memory()
-    share_parts = spread is None and world_of_step().size > 1
+    share_parts = world_of_step().size > 1
     spread = spread or Spread.whole(model, world_of_step())
     world = spread.world
     parameters = [spread.local[name] for name in spread.trained]

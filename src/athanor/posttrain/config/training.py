@@ -1,17 +1,18 @@
-"""What the configs of SFT, reward models and DPO share."""
+"""What the configs of SFT, reward models, DPO and KTO share."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from athanor.train.config import AdamW, Fit, Schedule
 from athanor.train.lora_config import Lora
+from athanor.train.parallel_config import Parallel
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Training:
-    """What SFT, reward models and DPO share: steps, optimizer, precision."""
+    """What SFT, reward models, DPO and KTO share: steps, optimizer, precision."""
 
     num_steps: int = 100
     """Optimizer steps, unless `max_epochs` ends training first."""
@@ -39,6 +40,9 @@ class Training:
     """Of the order of the rows and whatever else is drawn."""
     checkpoint_seconds: float = field(default=20.0, metadata={"runtime": True})
     """Time between two checkpoints of the training state; what a kill can cost."""
+    parallel: Parallel = field(default_factory=Parallel, metadata={"runtime": True})
+    """How the processes of torchrun share rows and weights: data_replicate, and data_shard for a model that is too
+    large for one device."""
     threads: int | None = field(default=None, metadata={"runtime": True})
     """Processor threads; none: one per physical core."""
 
