@@ -79,6 +79,8 @@ def test_settings_that_cannot_work_are_refused():
         Grpo(group_size=1)
     with pytest.raises(ValueError, match="not a multiple of num_minibatches"):
         Grpo(num_prompts=3, group_size=3, num_minibatches=2)
+    with pytest.raises(ValueError, match="'k2' is not used with a kl_coefficient of 0"):
+        Grpo(kl_coefficient=0.0, kl_estimator="k2")
 
 
 def test_parts_keep_answers_to_a_prompt_together_and_lose_none():

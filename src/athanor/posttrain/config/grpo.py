@@ -44,6 +44,10 @@ class Grpo(OnPolicy):
             raise ValueError(f"group_size is {self.group_size}; an answer needs another one to be compared with")
         if self.kl_coefficient < 0:
             raise ValueError(f"kl_coefficient is {self.kl_coefficient}; it must not be negative")
+        if self.kl_coefficient == 0 and self.kl_estimator != "k3":
+            raise ValueError(
+                f"kl_estimator {self.kl_estimator!r} is not used with a kl_coefficient of 0; leave it out, or set one"
+            )
         if self.num_prompts * self.group_size % self.num_minibatches:
             raise ValueError(
                 f"{self.num_prompts} prompts x {self.group_size} answers are not a multiple of num_minibatches "
