@@ -60,7 +60,6 @@ def read_texts(path: Path) -> Iterator[Texts]:
             if data_buffer is not None:
                 data[: ends[-1]] = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
             yield Texts(data, ends)
-    pa.default_memory_pool().release_unused()  # what a shard needed at most is not kept for the next step
 
 
 def _documents_at_a_time(metadata: Any) -> int:
