@@ -74,6 +74,7 @@ def test_tokenizers_of_others_with_a_byte_level_pre_tokenizer_are_read(tmp_path,
     [
         ({"normalizer": {"type": "NFKC"}}, "it normalizes text"),
         ({"model": {"type": "Unigram", "vocab": []}}, "only byte-level BPE"),
+        ({"model": {"type": "BPE", "byte_fallback": True, "vocab": {}, "merges": []}}, "a SentencePiece tokenizer"),
         ({"pre_tokenizer": {"type": "Metaspace"}}, "its pre-tokenizer is Metaspace"),
         ({"pre_tokenizer": None}, "its pre-tokenizer is None"),
     ],

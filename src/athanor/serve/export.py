@@ -84,6 +84,12 @@ def _check_destination(destination: Path, source: Path, overwrite: bool) -> None
 def _checked_config(source: Path) -> dict[str, Any]:
     config: dict[str, Any] = read_json(source / "config.json")
     architectures = config.get("architectures") or []
+    if str(config.get("model_type", "")).startswith("athanor_"):
+        parts = [name for name in ("value_embeddings", "window_layers", "experts") if config.get(name)]
+        raise ValueError(
+            f"{source}: no architecture of Hugging Face computes this model ({', '.join(parts) or 'an LSTM'}); chat,"
+            " serve and evaluation take it as it is, a model pretrained without these options can be exported"
+        )
     if not set(architectures) & set(ARCHITECTURES):
         raise ValueError(
             f"{source / 'config.json'}: architecture {', '.join(architectures) or 'not named'}; "

@@ -96,6 +96,11 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
     model = model if isinstance(model, dict) else {}
     if model.get("type", "BPE") != "BPE" or "merges" not in model:
         raise ValueError(f"{path}: its model is {model.get('type')!r}; only byte-level BPE can be read")
+    if model.get("byte_fallback"):
+        raise ValueError(
+            f"{path}: a SentencePiece tokenizer (BPE with byte fallback, as Llama 1 and 2 and Mistral have); byte-level"
+            " BPE can be read: GPT-2, GPT-4, Llama 3, Qwen 2 and 3, and what is trained here"
+        )
     normalizer = (value.get("normalizer") or {}).get("type", "")
     if normalizer not in ("", "NFC"):
         raise ValueError(f"{path}: it normalizes text ({normalizer}), so decoding would not undo it")
