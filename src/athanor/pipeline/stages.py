@@ -423,12 +423,13 @@ STAGES: tuple[Stage, ...] = (
             ),
             Kind(
                 "posttrain.rejection_sampling",
-                "Keep the best of several answers of a model, by a judge, as conversations to fine-tune on.",
+                "Judge several answers of a model: the best to fine-tune on, the best and the worst as pairs for DPO.",
                 "athanor.posttrain.config:RejectionSampling",
                 "athanor.posttrain.rejection_sampling:run",
                 inputs=("model", "conversations"),
                 optional_inputs=("reward_model",),
                 headline=("rows", "kept_score"),
+                version=2,  # writes pairs too
             ),
             Kind(
                 "posttrain.compare",

@@ -1,9 +1,10 @@
-"""Rejection sampling: the best of n answers of a model become the data that it is fine-tuned on.
+"""Rejection sampling: of n answers of a model the best become data to fine-tune on, the best and the worst pairs.
 
 In: a model, conversations for their prompts, and a judge (`judges.py`). Out: conversations in `sft.jsonl` as SFT reads
 them, the test conversations unchanged, and every answer with its score in `answers.jsonl`. Ties go to the answer drawn
-first, and the same answer is kept once. Touvron et al. (2023), section 3.2.3; with a verifier and `min_score` 1 it is
-one round of STaR (Zelikman et al. 2022) without hints.
+first, and the same answer is kept once. `proxy.jsonl` and `held_out.jsonl` are pairs for DPO (`ranked_pairs.py`).
+Touvron et al. (2023), section 3.2.3; with a verifier and `min_score` 1 it is one round of STaR (Zelikman et al. 2022)
+without hints.
 """
 
 import shutil
@@ -19,6 +20,7 @@ from athanor.posttrain.config import RejectionSampling
 from athanor.posttrain.judges import Judge, judge_of, judged
 from athanor.posttrain.model_folder import load_policy
 from athanor.posttrain.prompts import PROMPTS, Prompt, read_prompts
+from athanor.posttrain.ranked_pairs import ranked_pairs
 from athanor.posttrain.rollout import sample_episodes, text_of
 from athanor.posttrain.splits import hashed
 from athanor.tokenizer.tokenizer import Tokenizer
@@ -55,6 +57,9 @@ def run(config: RejectionSampling, inputs: Mapping[str, Path], out: Path) -> dic
         )
     write_jsonl(out / "sft.jsonl", rows)
     write_jsonl(out / "answers.jsonl", (answer for answers in answered for answer in answers))
+    pairs = ranked_pairs(answered, config.held_out_share, config.seed)
+    for split, of_split in pairs.items():
+        write_jsonl(out / f"{split}.jsonl", of_split)
     test = inputs["conversations"] / "test.jsonl"
     if test.exists():
         shutil.copyfile(test, out / "test.jsonl")
@@ -63,6 +68,7 @@ def run(config: RejectionSampling, inputs: Mapping[str, Path], out: Path) -> dic
         "rows": len(rows),
         "prompts": len(prompts),
         "prompts_too_long": too_long,
+        "pairs": {split: len(of_split) for split, of_split in pairs.items()},
         "prompts_without_answer": sum(not answers for answers in chosen),
         "mean_score": fmean(scores),
         "kept_score": fmean(row["score"] for row in rows),

@@ -17,6 +17,8 @@ class RejectionSampling:
     """Answers that score less are never kept; for verifiers 1. Null: any."""
     only_ended: bool = True
     """Keep only answers that ended by themselves."""
+    held_out_share: float = 0.1
+    """Share of the prompts whose pair of best and worst answer measures DPO and is not learned from."""
     max_prompts: int | None = None
     """Prompts answered, the first of the file; null: all."""
     max_new_tokens: int = 80
@@ -37,6 +39,8 @@ class RejectionSampling:
     def __post_init__(self) -> None:
         if not 1 <= self.keep <= self.num_answers:
             raise ValueError(f"keep is {self.keep}; it must lie between 1 and num_answers, {self.num_answers}")
+        if not 0 <= self.held_out_share < 1:
+            raise ValueError(f"held_out_share is {self.held_out_share}; it must be at least 0 and below 1")
         if self.temperature <= 0:
             raise ValueError(f"temperature is {self.temperature}; without chance all answers would be the same")
         for name in ("max_new_tokens", "batch_size", "micro_batch_tokens"):
