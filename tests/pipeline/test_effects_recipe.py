@@ -30,10 +30,15 @@ def test_methods_are_compared_from_one_start_with_and_without_careless_labels(
         inputs = recipe.step_named(name).inputs
         assert inputs["reward_model"].name == proxy and inputs["gold_reward_model"].name == "gold_reward_model"
         policies = {key: step for key, step in inputs.items() if "__" in key}
-        assert sorted(policies) == [f"{method}__{seed}" for method in ("dpo", "ppo") for seed in range(3)]
+        methods = ("dpo", "own_dpo", "ppo") if name == "compare" else ("dpo", "ppo")
+        assert sorted(policies) == [f"{method}__{seed}" for method in methods for seed in range(3)]
         for key, step in policies.items():
             assert step.inputs["model"].name == inputs["sft"].name
             assert step.config.seed == int(key[-1])
+            if key.startswith("own"):  # pairs of the start's own answers, ranked by the reward model
+                assert step.inputs["preferences"].inputs["model"].name == inputs["sft"].name
+                assert step.inputs["preferences"].inputs["reward_model"].name == proxy
+                continue
             learned_from = step.inputs["preferences"] if key.startswith("dpo") else step.inputs["reward_model"]
             assert learned_from.name.startswith("careless") == name.startswith("careless")
     careful, careless = (recipe.step_named(name).config for name in ("pairs", "careless"))
