@@ -181,17 +181,12 @@ def training(
     from athanor.model.count import count_parameters, flops_per_token
 
     tokens = torch.randint(0, config.vocab_size, (rows * num_parts, config.context_length + 1))
-    started = time.monotonic()
     step = our_step(config, tokens.cuda(), rows, precision, compiled=compiled, muon=muon)
     answer = timed_steps(step, steps, tokens.numel() - len(tokens), flops_per_token(config))
-    answer |= {"parameters": count_parameters(config), "warm_up_seconds": round(started_until(answer) - started, 1)}
+    answer["parameters"] = count_parameters(config)
     if trace is not None:
         kernels(step, trace / f"{name}.txt")
     return answer
-
-
-def started_until(answer: dict[str, Any]) -> float:
-    return float(answer.pop("measured_from"))
 
 
 def peer(config: ModelConfig, rows: int, num_parts: int, steps: int) -> dict[str, Any]:
@@ -231,9 +226,7 @@ def peer(config: ModelConfig, rows: int, num_parts: int, steps: int) -> dict[str
         optimizer.zero_grad()
         return total
 
-    answer = timed_steps(step, steps, tokens.numel() - len(tokens), flops_per_token(config))
-    answer.pop("measured_from")
-    return answer
+    return timed_steps(step, steps, tokens.numel() - len(tokens), flops_per_token(config))
 
 
 def blocks(precision: str, steps: int, trace: Path | None) -> dict[str, Any]:
@@ -266,8 +259,7 @@ def blocks(precision: str, steps: int, trace: Path | None) -> dict[str, Any]:
 
     work = flops_per_token(config) - 6 * config.vocab_size * config.d_model
     answer = timed_steps(step, steps, tokens.numel(), work)
-    answer |= {"compiled": not any(block.forward.failed for block in model.blocks)}
-    answer.pop("measured_from")
+    answer["compiled"] = not any(block.forward.failed for block in model.blocks)
     if trace is not None:
         kernels(step, trace / f"blocks-{precision}.txt")
     return answer
@@ -325,9 +317,10 @@ def timed_steps(step: Callable[[], float], steps: int, num_tokens: int, flops_of
     """Speed of `step` after two that warm up."""
     import torch
 
+    began = time.perf_counter()
     losses = [step() for _ in range(2)]
     torch.cuda.synchronize()
-    measured_from = time.monotonic()
+    warm_up = time.perf_counter() - began
     seconds = []
     for _ in range(steps):
         started = time.perf_counter()
@@ -344,7 +337,7 @@ def timed_steps(step: Callable[[], float], steps: int, num_tokens: int, flops_of
         "mfu_of_published": None if peak is None else rate / peak,
         "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2),
         "losses": [round(losses[0], 4), round(losses[-1], 4)],
-        "measured_from": measured_from,
+        "warm_up_seconds": round(warm_up, 1),
     }
 
 

@@ -17,6 +17,7 @@ from athanor.core.config import ConfigError
 from athanor.core.console import warn
 from athanor.posttrain.config import PreferenceData
 from athanor.posttrain.given_rows import read_each, unseen
+from athanor.posttrain.pair_rows import lengths
 from athanor.posttrain.preference_formats import pair_of, single_of
 from athanor.posttrain.preferences import length_rule
 from athanor.posttrain.splits import PAIR_SPLITS, deal, flipped, hashed, prompt_key, write_splits
@@ -81,5 +82,5 @@ def described(pair: Row, source: str, number: int) -> Row:
     place = {"chosen_by": source, "name": f"{source}:{number}", "page": prompt_key(pair["prompt"])}
     if "label" in pair:
         return {**pair, **place}
-    lengths = {f"{side}_characters": len(pair[side]) for side in ("chosen", "rejected")}
-    return {**pair, "rejected_kind": "given", "rejected_ended": True, **lengths, **place}
+    given = {"rejected_kind": "given", "rejected_ended": True, **lengths(pair["chosen"], pair["rejected"])}
+    return {**pair, **given, **place}

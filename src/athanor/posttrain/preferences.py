@@ -22,6 +22,7 @@ from athanor.model.transformer import Transformer
 from athanor.posttrain.config import Preferences
 from athanor.posttrain.messages import read_rows
 from athanor.posttrain.model_folder import load_policy
+from athanor.posttrain.pair_rows import pair_row
 from athanor.posttrain.splits import PAIR_SPLITS, deal, flipped, hashed, normalised, prompt_key
 from athanor.tokenizer.tokenizer import Tokenizer
 
@@ -135,19 +136,16 @@ def _other_answer(by_length: Sequence[dict[str, Any]], place: int, seed: int) ->
 
 
 def _pair(row: dict[str, Any], rejected: str, kind: str, ended: bool) -> dict[str, Any]:
-    chosen = documented_answer(row)
-    return {
-        "prompt": question(row),
-        "chosen": chosen,
-        "rejected": rejected,
-        "chosen_by": "documentation",
-        "rejected_kind": kind,
-        "rejected_ended": ended,
-        "chosen_characters": len(chosen),
-        "rejected_characters": len(rejected),
-        "name": row["name"],
-        "page": row["page"],
-    }
+    return pair_row(
+        question(row),
+        documented_answer(row),
+        rejected,
+        chosen_by="documentation",
+        rejected_kind=kind,
+        rejected_ended=ended,
+        name=row["name"],
+        page=row["page"],
+    )
 
 
 def _sampled(

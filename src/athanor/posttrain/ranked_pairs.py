@@ -9,6 +9,7 @@ superior to PPO for LLM alignment?").
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from athanor.posttrain.pair_rows import pair_row
 from athanor.posttrain.splits import hashed, normalised, prompt_key
 
 Answer = Mapping[str, Any]
@@ -32,19 +33,16 @@ def ranked_pairs(answered: Sequence[Sequence[Answer]], held_out_share: float, se
             continue
         key = prompt_key(chosen["prompt"])
         held_out = hashed(seed, "held out", key) % GRAINS < held_out_share * GRAINS
-        splits["held_out" if held_out else "proxy"].append(
-            {
-                "prompt": chosen["prompt"],
-                "chosen": chosen["text"],
-                "rejected": rejected["text"],
-                "margin": chosen["score"] - rejected["score"],
-                "chosen_by": "judge",
-                "rejected_kind": "sample",
-                "rejected_ended": rejected["ended"],
-                "chosen_characters": len(chosen["text"]),
-                "rejected_characters": len(rejected["text"]),
-                "name": f"prompt:{number}",
-                "page": key,
-            }
+        pair = pair_row(
+            chosen["prompt"],
+            chosen["text"],
+            rejected["text"],
+            chosen_by="judge",
+            rejected_kind="sample",
+            rejected_ended=rejected["ended"],
+            name=f"prompt:{number}",
+            page=key,
         )
+        margin = chosen["score"] - rejected["score"]
+        splits["held_out" if held_out else "proxy"].append({**pair, "margin": margin})
     return splits
